@@ -1,0 +1,75 @@
+"""One writer an account: the lock file beside the database.
+
+The lock is the kernel's (``flock``), so it ends with the process however that ends; the text in the
+file only tells others who holds it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from types import TracebackType
+
+from icloudfs.errors import AlreadyRunning
+from icloudfs.state.database import file_stem
+
+
+def lock_path(cookie_directory: Path, account: str) -> Path:
+    return cookie_directory / f"{file_stem(account)}.lock"
+
+
+class WriterLock:
+    """Held by the daemon or a one-shot sync for as long as it lives. A context manager."""
+
+    def __init__(self, cookie_directory: Path, account: str, purpose: str) -> None:
+        self._path = lock_path(cookie_directory, account)
+        self._account = account
+        self._purpose = purpose
+        self._fd = -1
+
+    def __enter__(self) -> WriterLock:
+        """Take the lock. Raises AlreadyRunning, naming the holder, if somebody has it."""
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(self._fd, 4096).decode("utf-8", "replace").strip()
+            os.close(self._fd)
+            raise AlreadyRunning(
+                f"icloudfs is already running for {self._account}"
+                + (f" ({holder})." if holder else "."),
+                hint="Use the running one, or stop it with 'icloudfs unmount'.",
+            ) from None
+        self._write(f"{self._purpose}, process {os.getpid()}")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._write("")
+        os.close(self._fd)
+
+    def _write(self, text: str) -> None:
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, text.encode(), 0)
+
+
+def holder(cookie_directory: Path, account: str) -> str | None:
+    """Who holds the lock, or None if nobody does. Never waits and never takes it for longer."""
+    path = lock_path(cookie_directory, account)
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.read(fd, 4096).decode("utf-8", "replace").strip() or "another process"
+    finally:
+        os.close(fd)
+    return None

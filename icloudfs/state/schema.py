@@ -1,0 +1,262 @@
+"""The tables, and how a database gets from one version to the next.
+
+The schema is the documentation: what each column means stands above its table. Times are milliseconds
+since the epoch unless a column says otherwise; sizes are bytes; booleans are 0 and 1.
+
+Three floors, filled by three different hands:
+
+* what iCloud says (zone, master, asset, album, relation): written by ``sync`` alone, one page of
+  records in one transaction with the token that follows it;
+* where things appear (inode, dirent, claim): derived from the first floor by ``tree``, in the same
+  transaction;
+* what is on this disk (content): written by ``cache`` alone, keyed by Apple's checksum, so that
+  duplicates, albums and zones share one copy and a changed photo can never count as cached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import apsw
+
+VERSION = 1
+
+_VERSION_1 = """
+-- What does not fit anywhere else. 'sync_token:{zone name}' is the token that follows the last page of
+-- changes of a zone; 'listing_token:{zone name}' the token of the first page of a listing under way;
+-- 'cache_directory' where content lies; 'config_hash' what the tree was built for.
+CREATE TABLE metadata (
+    key   TEXT NOT NULL PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- A photo library. area is the database it lives in, 'private' or 'shared'.
+-- listed: 0 until a listing was complete once; names are provisional until then (tree/claims.py).
+-- listing: the number of the listing under way or last done. Every record carries the number of the
+-- listing that saw it last, so a repeated listing knows at its end what is gone.
+-- relisting: 1 while a listing of a zone that was listed before is under way.
+CREATE TABLE zone (
+    id        INTEGER PRIMARY KEY,
+    area      TEXT NOT NULL,
+    name      TEXT NOT NULL,
+    owner     TEXT NOT NULL DEFAULT '',
+    listed    INTEGER NOT NULL DEFAULT 0,
+    listing   INTEGER NOT NULL DEFAULT 1,
+    relisting INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (area, name)
+) STRICT;
+
+-- The pages of a listing that are already in the database, so that an interrupted one goes on.
+CREATE TABLE listed_page (
+    zone       INTEGER NOT NULL REFERENCES zone ON DELETE CASCADE,
+    list       TEXT NOT NULL,      -- name of the index, or 'album:' and a record name
+    start_rank INTEGER NOT NULL,
+    PRIMARY KEY (zone, list, start_rank)
+) STRICT, WITHOUT ROWID;
+
+-- CPLMaster: the file as it was taken. resources is a JSON object, wire prefix to
+-- {checksum, size, uti}; download URLs expire and are never stored.
+CREATE TABLE master (
+    zone      INTEGER NOT NULL REFERENCES zone ON DELETE CASCADE,
+    name      TEXT NOT NULL,
+    filename  TEXT NOT NULL,
+    uti       TEXT NOT NULL,
+    resources TEXT NOT NULL,
+    modified  INTEGER NOT NULL,
+    listing   INTEGER NOT NULL,
+    PRIMARY KEY (zone, name)
+) STRICT, WITHOUT ROWID;
+
+-- CPLAsset: a photo in a library; (zone, name) is its identity. It may come before its master, and
+-- several may point at one.
+-- checksum: Apple's fileChecksum of the original, as announced, '' while the master is unknown.
+-- filename: as shown for the original in the mount, without any suffix, '' while unknown.
+-- month: inode of the month's directory; stem: folded stem of the filename. Both are the tree's.
+CREATE TABLE asset (
+    id           INTEGER PRIMARY KEY,
+    zone         INTEGER NOT NULL REFERENCES zone ON DELETE CASCADE,
+    name         TEXT NOT NULL,
+    master       TEXT NOT NULL,
+    taken        INTEGER,
+    added        INTEGER,
+    zone_offset  INTEGER NOT NULL,  -- seconds east of UTC where it was taken
+    time_zone    TEXT NOT NULL,
+    favorite     INTEGER NOT NULL,
+    hidden       INTEGER NOT NULL,
+    deleted      INTEGER NOT NULL,  -- in Recently Deleted
+    expunged     INTEGER NOT NULL,
+    subtype      INTEGER NOT NULL,
+    subtype_v2   INTEGER NOT NULL,
+    burst        TEXT NOT NULL,
+    burst_flags  INTEGER NOT NULL,
+    adjustment   TEXT NOT NULL,
+    render_type  INTEGER NOT NULL,
+    width        INTEGER NOT NULL,
+    height       INTEGER NOT NULL,
+    duration     REAL NOT NULL,     -- seconds
+    caption      TEXT NOT NULL,
+    description  TEXT NOT NULL,
+    keywords     TEXT NOT NULL,     -- JSON array
+    latitude     REAL,
+    longitude    REAL,
+    altitude     REAL,              -- metres
+    resources    TEXT NOT NULL,     -- JSON, like the master's
+    created      INTEGER NOT NULL,
+    modified     INTEGER NOT NULL,
+    listing      INTEGER NOT NULL,
+    checksum     TEXT NOT NULL DEFAULT '',
+    filename     TEXT NOT NULL DEFAULT '',
+    month        INTEGER NOT NULL DEFAULT 0,
+    stem         TEXT NOT NULL DEFAULT '',
+    UNIQUE (zone, name)
+) STRICT;
+CREATE INDEX asset_by_master ON asset (zone, master);
+CREATE INDEX asset_by_checksum ON asset (checksum);
+CREATE INDEX asset_by_stem ON asset (stem, month);
+CREATE INDEX asset_by_added ON asset (added);
+
+-- CPLAlbum. kind: 0 album, 3 folder. dirname: the name its directory was given, '' until it has one.
+CREATE TABLE album (
+    zone     INTEGER NOT NULL REFERENCES zone ON DELETE CASCADE,
+    name     TEXT NOT NULL,
+    title    TEXT NOT NULL,
+    kind     INTEGER NOT NULL,
+    parent   TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    deleted  INTEGER NOT NULL,
+    created  INTEGER NOT NULL,
+    modified INTEGER NOT NULL,
+    listing  INTEGER NOT NULL,
+    dirname  TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (zone, name)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX album_by_parent ON album (zone, parent);
+
+-- CPLContainerRelation: the asset is in the album. Either may still be unknown. created decides who
+-- keeps a plain name in an album.
+CREATE TABLE relation (
+    zone    INTEGER NOT NULL REFERENCES zone ON DELETE CASCADE,
+    asset   TEXT NOT NULL,
+    album   TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    listing INTEGER NOT NULL,
+    PRIMARY KEY (zone, asset, album)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX relation_by_album ON relation (zone, album);
+
+-- Every file and directory of the mount. Numbers are derived from iCloud's names (tree/numbers.py), so
+-- a rebuilt database gives the same ones. mtime and ctime: whole seconds since the epoch.
+-- nlink of a file: in how many directories it appears. Directories have no asset.
+CREATE TABLE inode (
+    ino       INTEGER PRIMARY KEY,
+    mode      INTEGER NOT NULL,
+    size      INTEGER NOT NULL,
+    mtime     INTEGER NOT NULL,
+    ctime     INTEGER NOT NULL,
+    nlink     INTEGER NOT NULL,
+    asset     INTEGER,
+    rendition TEXT,
+    checksum  TEXT
+) STRICT;
+CREATE INDEX inode_by_asset ON inode (asset) WHERE asset IS NOT NULL;
+CREATE INDEX inode_by_checksum ON inode (checksum) WHERE checksum IS NOT NULL;
+
+-- Directory entries; an inode has as many as it has places. The cursor of readdir is the inode number.
+CREATE TABLE dirent (
+    parent INTEGER NOT NULL,
+    name   BLOB NOT NULL,
+    ino    INTEGER NOT NULL,
+    PRIMARY KEY (parent, name)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX dirent_page ON dirent (parent, ino);
+CREATE INDEX dirent_by_ino ON dirent (ino);
+
+-- Who may use a plain name (tree/claims.py). scope: the inode of a month or an album, or 0 for the
+-- whole library; key: the name folded (NFC, no case), a stem with a trailing '/' or a full name.
+CREATE TABLE claim (
+    scope INTEGER NOT NULL,
+    key   TEXT NOT NULL,
+    asset INTEGER NOT NULL,
+    PRIMARY KEY (scope, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX claim_by_asset ON claim (asset);
+
+-- What is on this disk, by Apple's checksum; no row means nothing is.
+-- status: 'partial' (some ranges are there), 'downloaded' (whole, and verified as far as it can be),
+--   'failed' (nothing usable is there, last_error says why).
+-- path: below the cache directory, or absolute for an imported file, which is used where it lies.
+-- sha256: of the whole content, hex, computed in the pass that checked Apple's checksum.
+-- verified: 1 if checked against Apple's checksum, 0 if that checksum's type cannot be checked.
+-- ranges: JSON [[start, stop], …], ascending, what of a partial content is on disk.
+-- identity: of an imported file when it was hashed, 'size:mtime_ns:inode'; if it differs, it is no longer it.
+-- accessed: seconds since the epoch.
+CREATE TABLE content (
+    checksum      TEXT NOT NULL PRIMARY KEY,
+    size          INTEGER NOT NULL,
+    status        TEXT NOT NULL CHECK (status IN ('partial', 'downloaded', 'failed')),
+    path          TEXT NOT NULL,
+    identity      TEXT NOT NULL DEFAULT '',
+    sha256        TEXT NOT NULL DEFAULT '',
+    verified      INTEGER NOT NULL DEFAULT 0,
+    ranges        TEXT NOT NULL DEFAULT '[]',
+    attempts      INTEGER NOT NULL DEFAULT 0,
+    last_error    TEXT,
+    downloaded_at INTEGER,
+    accessed      INTEGER NOT NULL DEFAULT 0,
+    pinned        INTEGER NOT NULL DEFAULT 0
+) STRICT, WITHOUT ROWID;
+CREATE INDEX content_by_status ON content (status, accessed);
+
+-- One row a run of sync. Times in seconds since the epoch, with a fraction.
+-- kind: 'listing', 'changes', or both joined with '+'.
+CREATE TABLE sync_runs (
+    id                INTEGER PRIMARY KEY,
+    started_at        REAL NOT NULL,
+    completed_at      REAL,
+    assets_seen       INTEGER NOT NULL DEFAULT 0,
+    assets_downloaded INTEGER NOT NULL DEFAULT 0,
+    assets_failed     INTEGER NOT NULL DEFAULT 0,
+    interrupted       INTEGER NOT NULL DEFAULT 0,
+    kind              TEXT NOT NULL DEFAULT '',
+    api_calls         INTEGER NOT NULL DEFAULT 0,
+    bytes             INTEGER NOT NULL DEFAULT 0,
+    error             TEXT
+) STRICT;
+
+-- The contract of DESIGN §3: one row an iCloud asset. checksum is what iCloud announces for the
+-- original, cached_checksum what is on disk: 'downloaded' means that they are the same.
+CREATE VIEW assets AS
+SELECT asset.name AS asset_id,
+       CASE content.status WHEN 'downloaded' THEN 'downloaded'
+                           WHEN 'failed' THEN 'failed' ELSE 'pending' END AS status,
+       asset.checksum AS checksum,
+       asset.filename AS filename,
+       CASE WHEN content.status <> 'downloaded' THEN NULL
+            WHEN content.path LIKE '/%' THEN content.path
+            ELSE cache.value || '/' || content.path END AS local_path,
+       coalesce(content.attempts, 0) AS download_attempts,
+       content.last_error AS last_error,
+       asset.taken / 1000.0 AS created_at,
+       content.downloaded_at / 1000.0 AS downloaded_at,
+       CASE content.status WHEN 'downloaded' THEN content.checksum END AS cached_checksum,
+       content.sha256 AS sha256,
+       content.size AS size,
+       zone.name AS zone,
+       asset.id AS id
+  FROM asset
+  JOIN zone ON zone.id = asset.zone
+  LEFT JOIN content ON content.checksum = asset.checksum
+  LEFT JOIN metadata AS cache ON cache.key = 'cache_directory';
+"""
+
+Migration = Callable[[apsw.Connection], None]
+
+
+def _create(connection: apsw.Connection) -> None:
+    connection.execute(_VERSION_1)
+
+
+MIGRATIONS: tuple[Migration, ...] = (_create,)
+"""``MIGRATIONS[n]`` takes a database from version n to n + 1. Never change one that was released."""
+
+assert len(MIGRATIONS) == VERSION
