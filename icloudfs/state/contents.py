@@ -163,3 +163,16 @@ def least_recently_used(connection: apsw.Connection) -> Iterator[Content]:
         " AND path <> '' AND path NOT LIKE '/%' AND NOT pinned ORDER BY accessed, checksum"
     ):
         yield _content(row)
+
+
+def set_directory(connection: apsw.Connection, directory: str) -> bool:
+    """Where the relative paths lead from now on; whether they led there before."""
+    before = connection.execute(
+        "SELECT value FROM metadata WHERE key = 'cache_directory'"
+    ).fetchone()
+    connection.execute(
+        "INSERT INTO metadata (key, value) VALUES ('cache_directory', ?)"
+        " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        (directory,),
+    )
+    return before is not None and before[0] == directory

@@ -24,6 +24,7 @@ VERSION = 1
 _VERSION_1 = """
 -- What does not fit anywhere else. 'sync_token:{zone name}' is the token that follows the last page of
 -- changes of a zone; 'listing_token:{zone name}' the token of the first page of a listing under way;
+-- 'database_token:{area}' that of the last complete look at what changed;
 -- 'cache_directory' where content lies; 'config_hash' what the tree was built for.
 CREATE TABLE metadata (
     key   TEXT NOT NULL PRIMARY KEY,
@@ -62,6 +63,8 @@ CREATE TABLE master (
     filename  TEXT NOT NULL,
     uti       TEXT NOT NULL,
     resources TEXT NOT NULL,
+    width     INTEGER NOT NULL,   -- pixels, before the orientation is applied; 0 if not told
+    height    INTEGER NOT NULL,
     modified  INTEGER NOT NULL,
     listing   INTEGER NOT NULL,
     PRIMARY KEY (zone, name)
@@ -143,6 +146,14 @@ CREATE TABLE relation (
     PRIMARY KEY (zone, asset, album)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX relation_by_album ON relation (zone, album);
+
+-- Records that CloudKit refused to give one by one. They are looked up again with every sync.
+CREATE TABLE owed (
+    zone   INTEGER NOT NULL REFERENCES zone ON DELETE CASCADE,
+    name   TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    PRIMARY KEY (zone, name)
+) STRICT, WITHOUT ROWID;
 
 -- Every file and directory of the mount. Numbers are derived from iCloud's names (tree/numbers.py), so
 -- a rebuilt database gives the same ones. mtime and ctime: whole seconds since the epoch.

@@ -1,0 +1,166 @@
+"""Settings: flags over environment over file over defaults.
+
+The file is TOML (``$XDG_CONFIG_HOME/icloudfs/config.toml``, or ``--config``); its keys are the fields of
+``Settings``, the environment's are the same with ``ICLOUDFS_`` before them, the command line's are the
+same with ``-`` for ``_``. An unknown key in the file is an error: a misspelt one would silently do
+nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+
+import msgspec
+import platformdirs
+
+from icloudfs.errors import ConfigError
+from icloudfs.state.database import file_stem
+from icloudfs.tree.layout import DEFAULT_VIEWS, View
+
+ENVIRONMENT_PREFIX = "ICLOUDFS_"
+_DIRECTORIES = platformdirs.PlatformDirs("icloudfs", appauthor=False)
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything that can be set. Sizes in bytes, times in seconds."""
+
+    username: str = ""
+    """The Apple ID."""
+    region: Literal["global", "china"] = "global"
+    endpoint: str = ""
+    """Base URL of a simulator; empty for Apple."""
+    cookie_directory: Path = Path(_DIRECTORIES.user_state_dir)
+    """Session, state database and lock."""
+    cache_dir: Path = Path(_DIRECTORIES.user_cache_dir)
+    cache_limit: int = 10 * 1024**3
+    """Content beyond this is evicted, least recently used first; 0 for no limit."""
+    password_file: Path | None = None
+    views: tuple[View, ...] = tuple(view for view in View if view in DEFAULT_VIEWS)
+    """The directories at the top of the mount."""
+    verify: Literal["normal", "strict"] = "normal"
+    """strict: not even the head of a photo is shown before the whole is verified."""
+    stream_above: int = 32 * 1024**2
+    """Files up to this size are served when they are whole and verified; larger ones stream."""
+    timeout: float = 30.0
+    """A read of what is not cached fails when nothing came for so long."""
+    interval: float = 300.0
+    """Between two looks at what changed in iCloud."""
+    connections: int = 8
+    """Requests to iCloud at a time."""
+    allow_other: bool = False
+    uid: int | None = None
+    gid: int | None = None
+    umask: int = 0
+    noxattr: bool = False
+    log_file: Path | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    def account_cache(self) -> Path:
+        """Where this account's content lies: accounts never share a cache."""
+        return self.cache_dir / (file_stem(self.username) or "nobody")
+
+
+def default_file() -> Path:
+    """Where the config file is looked for if none is named."""
+    return Path(_DIRECTORIES.user_config_dir) / "config.toml"
+
+
+def load(
+    flags: Mapping[str, Any],
+    file: Path | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> Settings:
+    """The settings in force. ``flags`` that are None were not given.
+
+    Raises ConfigError, naming the key and where it was read.
+    """
+    merged: dict[str, Any] = {}
+    path = file or default_file()
+    _merge(merged, _read_file(path, required=file is not None), f"in {path}")
+    _merge(merged, _from_environment(environment), "in the environment")
+    _merge(
+        merged, {key: value for key, value in flags.items() if value is not None}, "as an option"
+    )
+    return _convert(merged, "in the settings")
+
+
+def _merge(merged: dict[str, Any], layer: dict[str, Any], where: str) -> None:
+    """Lay one layer over the others. Each is checked by itself, so that an error can say where."""
+    _convert(layer, where)
+    merged.update(layer)
+
+
+def _read_file(path: Path, *, required: bool) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        if required:
+            raise ConfigError(f"The config file {path} does not exist.") from None
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"The config file {path} cannot be read: {error}") from error
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    layer: dict[str, Any] = {}
+    for key in Settings.__struct_fields__:
+        value = environment.get(ENVIRONMENT_PREFIX + key.upper())
+        if value is not None:
+            layer[key] = value.split(",") if key == "views" else value
+    return layer
+
+
+_SIZES = ("cache_limit", "stream_above")
+
+
+def _convert(layer: Mapping[str, Any], where: str) -> Settings:
+    values = dict(layer)
+    try:
+        for key in _SIZES:
+            if isinstance(values.get(key), str):
+                values[key] = parse_size(values[key])
+        if isinstance(values.get("umask"), str):
+            values["umask"] = int(values["umask"], 8)
+        settings = msgspec.convert(values, Settings, strict=False, dec_hook=_decode)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise ConfigError(_explain(error, where), hint=_hint(error)) from error
+    return settings
+
+
+def _decode(kind: type, value: Any) -> Any:
+    if kind is Path and isinstance(value, str):
+        return Path(value).expanduser()
+    if kind is Path and isinstance(value, Path):
+        return value
+    raise ValueError(f"cannot read {value!r}")
+
+
+_UNKNOWN_KEY = re.compile(r"unknown field `(.*?)`")
+
+
+def _explain(error: Exception, where: str) -> str:
+    if unknown := _UNKNOWN_KEY.search(str(error)):
+        return f"Unknown key '{unknown[1]}' {where}."
+    return f"Bad value {where}: {error}"
+
+
+def _hint(error: Exception) -> str:
+    if _UNKNOWN_KEY.search(str(error)):
+        return f"Known keys: {', '.join(get_type_hints(Settings))}."
+    return ""
+
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
+
+
+def parse_size(text: str) -> int:
+    """Bytes for ``10G``, ``512 MiB``, ``1.5t`` or a plain number. Raises ValueError."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"'{text}' is no size; write for example 500M or 10G")
+    return int(float(match[1]) * 1024 ** " kmgt".index(match[2].lower() or " "))

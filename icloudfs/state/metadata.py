@@ -1,0 +1,38 @@
+"""Single values: sync tokens, where the cache lies, what the tree was built for."""
+
+from __future__ import annotations
+
+import apsw
+
+CACHE_DIRECTORY = "cache_directory"
+CONFIG_HASH = "config_hash"
+QUOTA_TOTAL = "quota_total"
+QUOTA_USED = "quota_used"
+
+
+def sync_token_key(zone_name: str) -> str:
+    """Where the token lies that follows the last page of changes of a zone."""
+    return f"sync_token:{zone_name}"
+
+
+def listing_token_key(zone_name: str) -> str:
+    """Where the token of the first page of a listing under way lies."""
+    return f"listing_token:{zone_name}"
+
+
+def database_token_key(area: str) -> str:
+    """Where the token of an area's last complete look at its changed zones lies."""
+    return f"database_token:{area}"
+
+
+def get(connection: apsw.Connection, key: str) -> str | None:
+    row = connection.execute("SELECT value FROM metadata WHERE key = ?", (key,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def put(connection: apsw.Connection, key: str, value: str) -> None:
+    connection.execute("INSERT OR REPLACE INTO metadata VALUES (?, ?)", (key, value))
+
+
+def remove(connection: apsw.Connection, key: str) -> None:
+    connection.execute("DELETE FROM metadata WHERE key = ?", (key,))

@@ -1,0 +1,84 @@
+"""What every part of a sync shares: the database, the photo service, and who wants to know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import apsw
+import msgspec
+import trio
+
+from icloudfs.apple import Photos
+from icloudfs.apple.records import Record
+from icloudfs.errors import IcloudfsError
+from icloudfs.state.catalogue import StoredZone
+from icloudfs.state.database import Database
+from icloudfs.state.runs import Figures
+from icloudfs.sync.pages import Tree, store_page
+from icloudfs.tree.changes import Change
+
+
+@contextmanager
+def one_error() -> Iterator[None]:
+    """What went wrong first, out of the group that a nursery makes of its tasks' errors."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        foreseen, others = group.split(IcloudfsError)
+        if others is not None:
+            raise
+        assert foreseen is not None
+        error: BaseException = foreseen
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from None
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far a run is; for a progress bar and for ``status``."""
+
+    what: str
+    """'listing', 'albums', 'changes', 'names' …"""
+    done: int = 0
+    total: int | None = None
+
+
+class Books:
+    """One run's view of the world. Pages are stored one at a time, each with what must follow it."""
+
+    def __init__(
+        self,
+        database: Database,
+        photos: Photos,
+        tree: Tree,
+        *,
+        connections: int,
+        publish: Callable[[list[Change]], None],
+        report: Callable[[Progress], None],
+    ) -> None:
+        self.database = database
+        self.photos = photos
+        self.tree = tree
+        self.requests = trio.CapacityLimiter(connections)
+        """One token a request to iCloud: all zones together never ask more at a time."""
+        self.publish = publish
+        self.report = report
+        self.figures = Figures()
+
+    async def store(
+        self,
+        zone: StoredZone,
+        records: tuple[Record, ...],
+        then: Callable[[apsw.Connection], None] | None = None,
+    ) -> None:
+        """Store a page and do ``then`` in one transaction; tell the kernel when it is done."""
+
+        def transaction(connection: apsw.Connection) -> list[Change]:
+            stored = store_page(connection, self.tree, zone, records)
+            if then is not None:
+                then(connection)
+            self.figures.seen += stored.assets
+            return stored.changes
+
+        self.publish(await self.database.write(transaction))

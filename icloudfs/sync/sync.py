@@ -1,0 +1,302 @@
+"""One run: find the zones, list those that need it, follow the changes of the others.
+
+What costs nothing when nothing changed: one ``changes/database`` call an area. The token of that call is
+stored only when every change it announced has been applied, so a run that is cut off is simply repeated.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+
+import apsw
+import trio
+
+from icloudfs.apple import CloudKitError, ICloud, is_library
+from icloudfs.apple.records import Area, Zone
+from icloudfs.apple.wire import PRIMARY_ZONE
+from icloudfs.errors import IcloudfsError
+from icloudfs.state import catalogue, metadata, runs
+from icloudfs.state.catalogue import StoredZone, Touched
+from icloudfs.state.database import Database
+from icloudfs.state.runs import Figures
+from icloudfs.sync.books import Books, Progress, one_error
+from icloudfs.sync.changes import Position, follow, is_gone, needs_listing
+from icloudfs.sync.listing import Listing
+from icloudfs.sync.pages import Tree, place
+from icloudfs.tree.changes import Change
+from icloudfs.tree.settling import no_longer_recent
+
+log = logging.getLogger(__name__)
+
+_AREAS: tuple[Area, ...] = ("private", "shared")
+_OWED_A_RUN = 100
+_REMOVED_A_TRANSACTION = 500
+
+
+class Sync:
+    """Makes the database equal to iCloud; any number of runs, one at a time."""
+
+    def __init__(
+        self,
+        database: Database,
+        icloud: ICloud,
+        tree: Tree,
+        *,
+        connections: int,
+        publish: Callable[[list[Change]], None] = lambda _: None,
+        report: Callable[[Progress], None] = lambda _: None,
+    ) -> None:
+        """``publish`` is told what changed in the tree, after each transaction; ``report`` how far
+        a run is. Both are called in the event loop and must return at once."""
+        self._database = database
+        self._icloud = icloud
+        self._tree = tree
+        self._connections = connections
+        self._publish = publish
+        self._report = report
+        self._running = trio.Lock()
+
+    async def run(self) -> Figures:
+        """One run, with its row in ``sync_runs``.
+
+        Raises what the photo service raises. Whatever was reached by then is kept.
+        """
+        async with self._running:
+            run = await self._database.write(lambda c: runs.begin(c, time.time()))
+            books = self._books()
+            calls, received = self._icloud.meter.calls, self._icloud.meter.received
+
+            def count() -> None:
+                books.figures.calls = self._icloud.meter.calls - calls
+                books.figures.received = self._icloud.meter.received - received
+
+            try:
+                await self._run(books)
+            except BaseException as error:
+                count()
+                message = str(error) if isinstance(error, IcloudfsError) else type(error).__name__
+                with trio.CancelScope(shield=True):
+                    await self._database.write(
+                        lambda c: runs.interrupt(c, run, books.figures, message)
+                    )
+                raise
+            count()
+            await self._database.write(lambda c: runs.complete(c, run, books.figures, time.time()))
+            return books.figures
+
+    def _books(self) -> Books:
+        return Books(
+            self._database,
+            self._icloud.photos,
+            self._tree,
+            connections=self._connections,
+            publish=self._publish,
+            report=self._report,
+        )
+
+    async def _run(self, books: Books) -> None:
+        tokens = [await self._look(books, area) for area in _AREAS]
+        await self._ask_for_owed(books)
+        await self._forget_the_past(books)
+
+        def keep(connection: apsw.Connection) -> None:
+            for area, token in zip(_AREAS, tokens, strict=True):
+                if token:
+                    metadata.put(connection, metadata.database_token_key(area), token)
+
+        if any(
+            token
+            and token != metadata.get(self._database.reader, metadata.database_token_key(area))
+            for area, token in zip(_AREAS, tokens, strict=True)
+        ):
+            await self._database.write(keep)
+
+    # -- one area ------------------------------------------------------------------------------
+
+    async def _look(self, books: Books, area: Area) -> str:
+        """Bring an area up to date. Returns its new token, empty if there is more to do."""
+        changed, gone, token = await self._changed_zones(books, area)
+        if changed is None:
+            return ""
+        for zone in gone:
+            await self._remove_zone(books, zone)
+        stored = await self._stored_zones(area, changed)
+        to_list = [zone for zone in stored if not zone.listed or zone.relisting]
+        complete = await self._follow(books, [z for z in stored if z not in to_list], to_list)
+        await self._list(books, to_list)
+        return token if complete else ""
+
+    async def _changed_zones(
+        self, books: Books, area: Area
+    ) -> tuple[list[Zone] | None, list[Zone], str]:
+        """(changed or new, gone, token); the first is None if the area cannot be asked."""
+        key = metadata.database_token_key(area)
+        token = metadata.get(self._database.reader, key) or ""
+        changed: dict[str, Zone] = {}
+        gone: dict[str, Zone] = {}
+        more = True
+        while more:
+            try:
+                async with books.requests:
+                    answer = await books.photos.database_changes(area, token)
+            except CloudKitError as error:
+                if token:
+                    log.warning("the %s database's token is refused; looking at all zones", area)
+                    await self._database.write(lambda c: metadata.remove(c, key))
+                    token = ""
+                    continue
+                if area == "shared":
+                    log.info("this account has no shared database: %s", error)
+                    return None, [], ""
+                raise
+            for found in answer.zones:
+                changed.pop(found.zone.name, None)
+                gone.pop(found.zone.name, None)
+                (gone if found.deleted else changed)[found.zone.name] = found.zone
+            more = answer.more_coming and answer.token != token
+            token = answer.token
+        libraries = [zone for zone in changed.values() if is_library(zone.name)]
+        return libraries, list(gone.values()), token
+
+    async def _stored_zones(self, area: Area, changed: list[Zone]) -> list[StoredZone]:
+        """The rows of the changed zones, and of those with a listing still to be done."""
+
+        def transaction(connection: apsw.Connection) -> list[StoredZone]:
+            known = {(z.zone.area, z.zone.name) for z in catalogue.zones(connection)}
+            for zone in sorted(changed, key=lambda zone: (zone.name != PRIMARY_ZONE, zone.name)):
+                if (zone.area, zone.name) not in known:
+                    catalogue.add_zone(connection, zone)
+            return catalogue.zones(connection)
+
+        names = {zone.name for zone in changed}
+        stored = await self._database.write(transaction)
+        return [
+            zone
+            for zone in stored
+            if zone.zone.area == area
+            and (zone.zone.name in names or not zone.listed or zone.relisting)
+        ]
+
+    async def _follow(
+        self, books: Books, zones: list[StoredZone], to_list: list[StoredZone]
+    ) -> bool:
+        """Apply changes; zones whose token is refused join ``to_list``. Whether all went well."""
+        reader = self._database.reader
+        positions = []
+        for zone in zones:
+            key = metadata.sync_token_key(zone.zone.name)
+            token = metadata.get(reader, key)
+            if token:
+                positions.append(Position(zone, token, key))
+            else:
+                to_list.append(await self._relist(zone))
+        if not positions:
+            return True
+        books.figures.add_kind("changes")
+        errors = await follow(books, positions)
+        complete = True
+        for zone in zones:
+            error = errors.get(zone.id)
+            if error is None:
+                continue
+            if is_gone(error):
+                await self._remove_zone(books, zone.zone)
+            elif needs_listing(error):
+                log.warning(
+                    "%s: iCloud does not accept the sync token (%s); listing the library again",
+                    zone.zone.name,
+                    error.reason or error.code,
+                )
+                to_list.append(await self._relist(zone))
+            else:
+                log.warning(
+                    "%s: %s %s; trying again later", zone.zone.name, error.code, error.reason
+                )
+                complete = False
+        return complete
+
+    async def _relist(self, zone: StoredZone) -> StoredZone:
+        def transaction(connection: apsw.Connection) -> StoredZone:
+            catalogue.begin_relisting(connection, zone.id)
+            metadata.remove(connection, metadata.sync_token_key(zone.zone.name))
+            metadata.remove(connection, metadata.listing_token_key(zone.zone.name))
+            return catalogue.zone_by_id(connection, zone.id)
+
+        return await self._database.write(transaction)
+
+    async def _list(self, books: Books, zones: Iterable[StoredZone]) -> None:
+        # One after the other: within a zone all connections are busy anyway, and photos of the
+        # personal library, which comes first, are older in rank than those of a shared one.
+        for zone in zones:
+            books.figures.add_kind("listing")
+            with one_error():
+                await Listing(books, zone).run()
+
+    async def _remove_zone(self, books: Books, zone: Zone) -> None:
+        """A library that the account has left: its photos go, then its row."""
+        stored = next(
+            (s for s in catalogue.zones(self._database.reader) if s.zone.name == zone.name
+             and s.zone.area == zone.area),
+            None,
+        )  # fmt: skip
+        if stored is None:
+            return
+        log.info("the library %s is gone", zone.name)
+
+        def some(connection: apsw.Connection) -> tuple[bool, list[Change]]:
+            touched = Touched()
+            names = catalogue.asset_names(connection, stored.id, _REMOVED_A_TRANSACTION)
+            for name in names:
+                catalogue.remove_asset(connection, stored.id, name, touched)
+            return bool(names), place(connection, self._tree, stored, touched)
+
+        more = True
+        while more:
+            more, changes = await self._database.write(some)
+            books.publish(changes)
+
+        def last(connection: apsw.Connection) -> None:
+            catalogue.remove_zone(connection, stored.id)
+            metadata.remove(connection, metadata.sync_token_key(zone.name))
+            metadata.remove(connection, metadata.listing_token_key(zone.name))
+
+        await self._database.write(last)
+
+    # -- what is left --------------------------------------------------------------------------
+
+    async def _ask_for_owed(self, books: Books) -> None:
+        """Look up records that CloudKit refused to give on a page."""
+        for zone in catalogue.zones(self._database.reader):
+            names = catalogue.owed(self._database.reader, zone.id, _OWED_A_RUN)
+            if not names:
+                continue
+            try:
+                async with books.requests:
+                    records = await books.photos.lookup(zone.zone, names)
+            except CloudKitError as error:
+                log.warning(
+                    "%s: records that are owed cannot be looked up: %s", zone.zone.name, error
+                )
+                continue
+            await books.store(zone, records)
+
+    async def _forget_the_past(self, books: Books) -> None:
+        """Photos leave ``Recent`` because time passes, not because a record changes."""
+        now = self._tree.clock()
+        reader = self._database.reader
+        old = no_longer_recent(reader, now)
+        if not old:
+            return
+        zone = catalogue.zones(reader)[0]
+
+        def transaction(connection: apsw.Connection) -> list[Change]:
+            return place(connection, self._tree, zone, Touched(assets=dict.fromkeys(old)))
+
+        books.publish(await self._database.write(transaction))
+
+
+def photos_known(connection: apsw.Connection) -> bool:
+    """Whether any library was ever listed to its end."""
+    return any(zone.listed for zone in catalogue.zones(connection))

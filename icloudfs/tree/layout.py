@@ -1,0 +1,230 @@
+"""What the folder looks like: which files a photo has, and in which directories they belong.
+
+Pure: a photo goes in, its files and directories come out. Nothing here knows what is already in the
+database; ``placing`` makes the one equal to the other. DESIGN §10 is the picture of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+import msgspec
+
+from icloudfs.apple.records import Rendition
+from icloudfs.apple.wire import PRIMARY_ZONE
+from icloudfs.tree import names
+from icloudfs.tree.directory import WIRE_PREFIX
+from icloudfs.tree.names import Stem
+
+RECENT_DAYS = 30
+UNKNOWN_DATE = "Unknown date"
+
+
+class View(StrEnum):
+    """The directories at the top, by their names."""
+
+    LIBRARY = "Library"
+    SHARED = "Shared Library"
+    ALBUMS = "Albums"
+    FAVORITES = "Favorites"
+    RECENT = "Recent"
+    VIDEOS = "Videos"
+    LIVE = "Live Photos"
+    SCREENSHOTS = "Screenshots"
+    PANORAMAS = "Panoramas"
+    SLO_MO = "Slo-mo"
+    TIME_LAPSE = "Time-lapse"
+    PORTRAIT = "Portrait"
+    LONG_EXPOSURE = "Long Exposure"
+    ANIMATED = "Animated"
+    BURSTS = "Bursts"
+    HIDDEN = "Hidden"
+    DELETED = "Recently Deleted"
+
+
+PRIVATE_VIEWS = frozenset({View.HIDDEN, View.DELETED})
+"""Only by option, for the owner alone, and named in ``.hidden``."""
+
+DEFAULT_VIEWS = frozenset(View) - PRIVATE_VIEWS
+
+# assetSubtype and assetSubtypeV2 (facts/cloudkit.md §1.8; V2 is an enumeration, §0.11)
+_PANORAMA, _SLO_MO, _TIME_LAPSE = 1, 100, 101
+_LIVE, _SCREENSHOT = 2, 3
+# adjustmentRenderType
+_PORTRAIT, _LONG_EXPOSURE = 2, 4
+# burstFlags. The facts name the field only; these bits are those that other programs read from Apple's
+# own photo database: 2 not selected, 8 selected by the person, 16 the key photo. What is in doubt is shown.
+_BURST_NOT_SELECTED, _BURST_CHOSEN = 2, 8 | 16
+
+
+class StoredResource(msgspec.Struct, frozen=True):
+    """A content as the database keeps it: without the URL, which expires."""
+
+    checksum: str
+    size: int
+    uti: str = ""
+
+
+Resources = dict[str, StoredResource]
+
+
+class Photo(msgspec.Struct, frozen=True, array_like=True):
+    """An asset joined with its master, as far as the tree cares. Times: ms since the epoch."""
+
+    id: int
+    zone_name: str
+    name: str
+    taken: int | None
+    added: int | None
+    zone_offset: int
+    favorite: bool
+    hidden: bool
+    deleted: bool
+    expunged: bool
+    subtype: int
+    subtype_v2: int
+    burst: str
+    burst_flags: int
+    adjustment: str
+    render_type: int
+    created: int
+    modified: int
+    asset_resources: Resources
+    master_resources: Resources | None
+    """None while the master is unknown."""
+    filename: str
+    uti: str
+    master_modified: int
+
+    @property
+    def seniority(self) -> int:
+        """When it came into the library: the older of two namesakes keeps the plain name."""
+        return self.added if self.added is not None else self.created
+
+    @property
+    def is_video(self) -> bool:
+        """By the original's type: QuickTime, MPEG-4 and their like (facts/cloudkit.md §1.8)."""
+        return names.extension_of(self.uti) in _VIDEO_EXTENSIONS
+
+    @property
+    def is_burst_reject(self) -> bool:
+        """A frame of a burst that Photos keeps inside the stack."""
+        return bool(
+            self.burst
+            and self.burst_flags & _BURST_NOT_SELECTED
+            and not self.burst_flags & _BURST_CHOSEN
+        )
+
+
+_VIDEO_EXTENSIONS = frozenset(
+    {"MOV", "MP4", "M4V", "MPG", "TS", "3GP", "3G2", "AVI", "WEBM", "MTS"}
+)
+
+
+class FileOf(msgspec.Struct, frozen=True):
+    """One file of a photo: which rendition, which content, with which extension."""
+
+    rendition: Rendition
+    content: StoredResource
+    extension: str
+
+
+def stem(photo: Photo) -> Stem:
+    return names.stem_of(photo.filename, photo.uti, photo.name)
+
+
+def files(photo: Photo, of: Stem) -> Iterator[FileOf]:
+    """Every file that the photo has now. None while its master is unknown."""
+    if photo.master_resources is None:
+        return
+    for rendition in Rendition:
+        content = _content(photo, rendition)
+        if content is not None:
+            yield FileOf(rendition, content, _extension(rendition, content, of))
+
+
+def _content(photo: Photo, rendition: Rendition) -> StoredResource | None:
+    assert photo.master_resources is not None
+    if rendition is Rendition.EDITED_VIDEO and photo.subtype == _SLO_MO:
+        return None  # every slo-mo has one; it is the original with its ramps baked in
+    edited = rendition in (Rendition.EDITED, Rendition.EDITED_VIDEO)
+    resources = photo.asset_resources if edited else photo.master_resources
+    return resources.get(WIRE_PREFIX[rendition])
+
+
+def _extension(rendition: Rendition, content: StoredResource, of: Stem) -> str:
+    if rendition is Rendition.ORIGINAL:
+        return of.extension
+    fallback = {Rendition.EDITED: "JPG"}.get(rendition, "MOV")
+    known = names.extension_of(content.uti) if content.uti else fallback
+    return names.extension_like(of, known)
+
+
+def is_visible(photo: Photo) -> bool:
+    """Whether it is where photos are looked for: neither hidden nor deleted."""
+    return not (photo.hidden or photo.deleted or photo.expunged)
+
+
+def library(photo: Photo) -> View:
+    """Which of the two libraries it lives in."""
+    return View.LIBRARY if photo.zone_name == PRIMARY_ZONE else View.SHARED
+
+
+def month(photo: Photo) -> tuple[str, ...]:
+    """Its directory below the library: ('2024', '2024-05') by the photo's own time zone."""
+    if photo.taken is None:
+        return (UNKNOWN_DATE,)
+    try:
+        local = _EPOCH + timedelta(milliseconds=photo.taken, seconds=photo.zone_offset)
+    except OverflowError:
+        return (UNKNOWN_DATE,)
+    return (f"{local.year:04}", f"{local.year:04}-{local.month:02}")
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def smart_views(photo: Photo, now: int) -> Iterator[View]:
+    """The flat directories a photo belongs to by itself; ``now`` in milliseconds since the epoch."""
+    if photo.expunged:
+        return
+    if photo.deleted:
+        yield View.DELETED
+    elif photo.hidden:
+        yield View.HIDDEN
+    elif not photo.is_burst_reject:
+        yield from _kinds(photo, now)
+
+
+def _kinds(photo: Photo, now: int) -> Iterator[View]:
+    tests = {
+        View.FAVORITES: photo.favorite,
+        View.RECENT: is_recent(photo.added, now),
+        View.VIDEOS: photo.is_video,
+        View.LIVE: photo.subtype_v2 == _LIVE,
+        View.SCREENSHOTS: photo.subtype_v2 == _SCREENSHOT,
+        View.PANORAMAS: photo.subtype == _PANORAMA,
+        View.SLO_MO: photo.subtype == _SLO_MO,
+        View.TIME_LAPSE: photo.subtype == _TIME_LAPSE,
+        View.PORTRAIT: bool(photo.render_type & _PORTRAIT),
+        View.LONG_EXPOSURE: bool(photo.render_type & _LONG_EXPOSURE),
+        View.ANIMATED: photo.uti == "com.compuserve.gif",
+    }
+    return (view for view, belongs in tests.items() if belongs)
+
+
+def is_recent(added: int | None, now: int) -> bool:
+    """Whether it was added in the last 30 days; both in milliseconds since the epoch."""
+    return added is not None and added > recent_since(now)
+
+
+def recent_since(now: int) -> int:
+    """Milliseconds since the epoch: what was added later is recent."""
+    return now - RECENT_DAYS * 86_400_000
+
+
+def burst_directory(burst: str) -> str:
+    """The name of a burst's directory below ``Bursts``: derived from its id, so it never changes."""
+    return f"Burst {names.suffix_of(burst)}"
