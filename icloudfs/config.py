@@ -65,6 +65,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return self.cache_dir / (file_stem(self.username) or "nobody")
 
 
+def replace(settings: Settings, **changes: Any) -> Settings:
+    """The same settings but for ``changes``."""
+    return msgspec.structs.replace(settings, **changes)
+
+
 def default_file() -> Path:
     """Where the config file is looked for if none is named."""
     return Path(_DIRECTORIES.user_config_dir) / "config.toml"

@@ -1,0 +1,67 @@
+"""The command line: one module a command. Parse, call, print; nothing that another command could want."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import signal
+import sys
+
+import click
+
+from icloudfs import __version__
+from icloudfs.errors import IcloudfsError
+
+COMMANDS = ("login", "logout", "mount", "unmount", "sync", "status", "simulator", "demo")
+
+
+class _Commands(click.Group):
+    """Imports a command's module when it is asked for: ``icloudfs status`` needs no FUSE."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002
+        name = {"umount": "unmount"}.get(name, name)
+        if name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"icloudfs.cli.{name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="icloudfs")
+def icloudfs() -> None:
+    """An iCloud Photos library, mounted as a folder."""
+
+
+def main() -> None:
+    """Run a command. Errors of our own become one sentence, a hint and an exit code."""
+    try:
+        icloudfs.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(128 + signal.SIGINT)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader has seen enough: nothing to say about that
+        sys.exit(0)
+    except IcloudfsError as error:
+        click.echo(f"icloudfs: {error}", err=True)
+        if error.hint:
+            click.echo(f"  {error.hint}", err=True)
+        sys.exit(error.exit_code)
+    except Exception as error:
+        # A bug. Whoever reports it can have the whole story with --log-level debug.
+        logging.getLogger(__name__).debug("unforeseen", exc_info=True)
+        click.echo(
+            f"icloudfs: something unforeseen happened: {type(error).__name__}: {error}", err=True
+        )
+        click.echo("  Please report it, with what --log-level debug prints.", err=True)
+        sys.exit(1)

@@ -115,6 +115,15 @@ class Directory:
             paths += [f"{above}/{shown}".lstrip("/") for above in self.places(parent)]
         return sorted(paths)
 
+    def places_of_asset(self, asset: int) -> list[str]:
+        """Every path of every file of a photo, by its row id."""
+        inodes = (
+            self._connection.cursor()
+            .execute("SELECT ino FROM inode WHERE asset = ?", (asset,))
+            .fetchall()
+        )
+        return sorted(path for (ino,) in inodes for path in self.places(int(str(ino))))
+
     def file(self, ino: int) -> File | None:
         """What it takes to read file ``ino``; None for a directory or an unknown number."""
         row = self._execute(

@@ -1,0 +1,63 @@
+"""``icloudfs mount``: the library as a folder."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from pathlib import Path
+
+import click
+import trio
+
+from icloudfs.cli.options import account_options, with_account
+from icloudfs.config import Settings
+from icloudfs.errors import IcloudfsError
+from icloudfs.mount import background
+from icloudfs.tree.layout import View
+
+
+@click.command("mount")
+@click.argument("mount_point", type=click.Path(path_type=Path))
+@click.option("-f", "--foreground", is_flag=True, help="Stay here until it is unmounted.")
+@click.option("--allow-other", is_flag=True, default=None, help="Let other users look in.")
+@click.option("--uid", type=int, help="Owner of every file, by number.")
+@click.option("--gid", type=int, help="Group of every file, by number.")
+@click.option("--umask", metavar="OCTAL", help="Permission bits to take away.")
+@click.option(
+    "--noxattr", is_flag=True, default=None, help="No extended attributes: faster 'ls -l'."
+)
+@click.option(
+    "--views",
+    multiple=True,
+    type=click.Choice([view.value for view in View]),
+    help="Show these directories only; may be given several times.",
+)
+@click.option("--cache-limit", metavar="SIZE", help="For example 20G; 0 for no limit.")
+@click.option(
+    "--verify", type=click.Choice(["normal", "strict"]), help="strict: never show a byte early."
+)
+@click.option("--interval", type=float, metavar="SECONDS", help="Between two looks at iCloud.")
+@click.option("--timeout", type=float, metavar="SECONDS", help="Until a stalled read fails.")
+@account_options(log_level="info")
+def command(settings: Settings, mount_point: Path, foreground: bool) -> None:
+    """Mount the library on the empty folder MOUNT_POINT.
+
+    Returns when the folder can be used. 'icloudfs unmount' or 'umount' ends it.
+    """
+    settings = with_account(settings)
+    if foreground:
+        _serve(settings, mount_point)
+        return
+    again = [sys.executable, "-m", "icloudfs", *sys.argv[1:], "--foreground"]
+    background.start(again, log_file=settings.log_file)
+
+
+def _serve(settings: Settings, mount_point: Path) -> None:
+    from icloudfs import daemon  # imports FUSE, which the parent does not need
+
+    readiness = background.Readiness()
+    try:
+        trio.run(functools.partial(daemon.serve, settings, mount_point, readiness.ready))
+    except IcloudfsError as error:
+        readiness.failed(error)
+        raise

@@ -1,0 +1,162 @@
+"""The figures of ``status``, each from an index. Readable from any process, at any time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import apsw
+import msgspec
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """Photos by what is known of them, files by what the mount shows. Sizes in bytes."""
+
+    total: int
+    visible: int
+    hidden: int
+    deleted: int
+    pending: int
+    downloaded: int
+    failed: int
+    files: int
+    """Files in the mount, each counted once."""
+    entries: int
+    """Files in the mount as ``find -type f`` counts them: once for each place."""
+    bytes: int
+    """Of all files, each counted once."""
+
+
+class CacheUse(msgspec.Struct, frozen=True):
+    directory: str | None
+    contents: int
+    bytes: int
+
+
+class ZoneState(msgspec.Struct, frozen=True):
+    name: str
+    area: str
+    listed: bool
+    photos: int
+    has_token: bool
+
+
+class Run(msgspec.Struct, frozen=True):
+    """Times in seconds since the epoch."""
+
+    started_at: float
+    completed_at: float | None
+    kind: str
+    assets_seen: int
+    assets_downloaded: int
+    assets_failed: int
+    api_calls: int
+    bytes: int
+    interrupted: bool
+    error: str | None
+
+
+class Summary(msgspec.Struct, frozen=True):
+    assets: Counts
+    cache: CacheUse
+    zones: list[ZoneState]
+    runs: list[Run]
+    """The newest first."""
+
+
+def summarise(connection: apsw.Connection, runs: int = 5) -> Summary:
+    """Everything at once, in one read transaction."""
+    query: Callable[..., Any] = connection.execute
+    query("BEGIN")
+    try:
+        return Summary(
+            assets=_counts(query),
+            cache=_cache(query),
+            zones=_zones(query),
+            runs=[_run(row) for row in query(_RUNS, (runs,))],
+        )
+    finally:
+        query("COMMIT")
+
+
+_RUNS = (
+    "SELECT started_at, completed_at, kind, assets_seen, assets_downloaded, assets_failed,"
+    " api_calls, bytes, interrupted, error FROM sync_runs ORDER BY id DESC LIMIT ?"
+)
+
+
+def _run(row: tuple[Any, ...]) -> Run:
+    values = dict(zip(Run.__struct_fields__, row, strict=True))
+    return msgspec.convert(values, Run, strict=False)  # SQLite has no booleans
+
+
+def _counts(query: Callable[..., Any]) -> Counts:
+    total, hidden, deleted = query(
+        "SELECT count(*), count(*) FILTER (WHERE hidden AND NOT deleted),"
+        " count(*) FILTER (WHERE deleted) FROM asset"
+    ).fetchone()
+    by_status = dict(
+        query(
+            "SELECT c.status, count(*) FROM content c JOIN asset a ON a.checksum = c.checksum"
+            " WHERE c.status IN ('downloaded', 'failed') GROUP BY c.status"
+        )
+    )
+    downloaded, failed = by_status.get("downloaded", 0), by_status.get("failed", 0)
+    files, entries, size = query(
+        "SELECT count(*), coalesce(sum(nlink), 0), coalesce(sum(size), 0) FROM inode"
+        " WHERE asset IS NOT NULL AND nlink > 0"
+    ).fetchone()
+    return Counts(
+        total=total,
+        visible=total - hidden - deleted,
+        hidden=hidden,
+        deleted=deleted,
+        pending=total - downloaded - failed,
+        downloaded=downloaded,
+        failed=failed,
+        files=files,
+        entries=entries,
+        bytes=size,
+    )
+
+
+def _cache(query: Callable[..., Any]) -> CacheUse:
+    directory = query("SELECT value FROM metadata WHERE key = 'cache_directory'").fetchone()
+    contents, size = query(
+        "SELECT count(*), coalesce(sum(size), 0) FROM content WHERE status = 'downloaded'"
+    ).fetchone()
+    return CacheUse(directory[0] if directory else None, contents, size)
+
+
+def _zones(query: Callable[..., Any]) -> list[ZoneState]:
+    return [
+        ZoneState(name, area, bool(listed), photos, bool(token))
+        for name, area, listed, photos, token in query(
+            "SELECT z.name, z.area, z.listed, (SELECT count(*) FROM asset a WHERE a.zone = z.id),"
+            " EXISTS (SELECT 1 FROM metadata WHERE key = 'sync_token:' || z.name)"
+            " FROM zone z ORDER BY z.name <> 'PrimarySync', z.id"
+        )
+    ]
+
+
+def list_status(
+    connection: apsw.Connection, status: str, limit: int
+) -> list[dict[str, apsw.SQLiteValue]]:
+    """Rows of the ``assets`` view with that status, with why and where."""
+    cursor = connection.execute(
+        "SELECT asset_id, filename, checksum, size, local_path, download_attempts, last_error, id"
+        " FROM assets WHERE status = ? LIMIT ?",
+        (status, limit),
+    )
+    rows = cursor.fetchall()
+    keys = (
+        "asset_id",
+        "filename",
+        "checksum",
+        "size",
+        "local_path",
+        "attempts",
+        "last_error",
+        "id",
+    )
+    return [dict(zip(keys, row, strict=True)) for row in rows]

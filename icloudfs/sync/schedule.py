@@ -1,0 +1,70 @@
+"""When to sync: at once, then at intervals, sooner when asked, later when it fails.
+
+A failure never ends the daemon: what is cached stays readable, and the tree stays as it was.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+
+import trio
+
+from icloudfs.errors import IcloudfsError, LoginNeeded, Throttled
+from icloudfs.sync.sync import Sync
+
+log = logging.getLogger(__name__)
+
+_FIRST_PAUSE = 5.0
+"""Seconds after a first failure; doubled with each further one, up to the interval."""
+
+
+class Schedule:
+    """Runs a ``Sync`` for as long as the daemon lives."""
+
+    def __init__(self, sync: Sync, interval: float) -> None:
+        """``interval``: seconds between two looks at what changed."""
+        self._sync = sync
+        self._interval = interval
+        self._wanted = trio.Event()
+        self.last_error: IcloudfsError | None = None
+        """Why the last run failed; None after one that went well."""
+
+    def wake(self) -> None:
+        """Run now, or once more if a run is under way."""
+        self._wanted.set()
+
+    async def run(self) -> None:
+        """Sync until cancelled."""
+        pause = _FIRST_PAUSE
+        while True:
+            self._wanted = trio.Event()
+            try:
+                await self._sync.run()
+            except IcloudfsError as error:
+                self._report(error)
+                pause = self._pause_after(error, pause)
+            else:
+                if self.last_error is not None:
+                    log.info("iCloud answers again")
+                self.last_error = None
+                pause = _FIRST_PAUSE
+            await self._sleep(self._interval if self.last_error is None else pause)
+
+    def _report(self, error: IcloudfsError) -> None:
+        if str(error) != str(self.last_error):
+            log.warning("%s %s", error, error.hint)
+        self.last_error = error
+
+    def _pause_after(self, error: IcloudfsError, last: float) -> float:
+        """Seconds, with jitter: many machines lose and regain one network together."""
+        if isinstance(error, Throttled) and error.retry_after is not None:
+            return error.retry_after + random.uniform(0, 5)
+        if isinstance(error, LoginNeeded):
+            # Looks at the session file only, until another process has renewed it.
+            return min(self._interval, 30)
+        return min(last * 2, self._interval) * random.uniform(0.8, 1.2)
+
+    async def _sleep(self, seconds: float) -> None:
+        with trio.move_on_after(seconds):
+            await self._wanted.wait()
