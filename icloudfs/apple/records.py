@@ -1,6 +1,6 @@
 """CloudKit's photo records, as values.
 
-The shapes here are what the rest of icloudfs knows of Apple's records; ``decode`` (below) is the only
+The shapes here are what the rest of icloudfs knows of Apple's records; ``decode`` is the only
 place that reads the wire's own form. Times are milliseconds since the epoch, sizes are bytes.
 Source of every field: facts/cloudkit.md §1.6 and §1.8.
 """
@@ -29,7 +29,9 @@ class Rendition(StrEnum):
     """The forms of a photo that are files in the mount, and where each is on the wire."""
 
     ORIGINAL = "original"  # CPLMaster.resOriginalRes
-    ALTERNATE = "alternate"  # CPLMaster.resOriginalAltRes: the RAW of RAW+JPEG, or the other way round
+    ALTERNATE = (
+        "alternate"  # CPLMaster.resOriginalAltRes: the RAW of RAW+JPEG, or the other way round
+    )
     LIVE_VIDEO = "live"  # CPLMaster.resOriginalVidComplRes
     EDITED = "edited"  # CPLAsset.resJPEGFullRes
     EDITED_VIDEO = "edited-video"  # CPLAsset.resVidFullRes
@@ -61,6 +63,9 @@ class Master(msgspec.Struct, frozen=True):
     modified: int = 0
     deleted: bool = False
     """``fields.isDeleted``: it lies in Recently Deleted."""
+    width: int = 0
+    """Pixels of the original, before its orientation is applied; 0 if not told."""
+    height: int = 0
 
 
 class Asset(msgspec.Struct, frozen=True):
@@ -94,6 +99,7 @@ class Asset(msgspec.Struct, frozen=True):
     """``adjustmentRenderType``, a bit mask: 2 portrait, 4 long exposure."""
     orientation: int = 0
     width: int = 0
+    """Pixels of the edited rendition; 0 for a photo without one."""
     height: int = 0
     duration: float = 0.0
     """Seconds."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from pathlib import Path
 
@@ -22,6 +23,7 @@ _MOST_SHOWN = 20
 def command(mount_point: Path | None, check: bool, assets: int) -> None:
     """Start a local iCloud with a generated library, sign in, mount it, and stay until Ctrl-C."""
     views = [view.value for view in View] if check else []
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # tidy up like after Ctrl-C
     with setting(mount_point, assets, views) as stage:
         if check:
             _check(stage)
@@ -62,4 +64,6 @@ Ctrl-C ends it.
 
 
 def _wait() -> None:
-    signal.sigwait({signal.SIGINT, signal.SIGTERM})
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            signal.pause()

@@ -51,7 +51,9 @@ def setting(mount_point: Path | None, assets: int, views: Sequence[str]) -> Iter
         run(environment, "login", "--code", account.code)
         run(environment, "sync")
         chosen = [flag for view in views for flag in ("--views", view)]
-        run(environment, "mount", str(place), "--log-file", str(home / "daemon.log"), *chosen)
+        log = ("--log-file", str(home / "daemon.log"))
+        # What is done on the phone shall be seen at once.
+        run(environment, "mount", str(place), "--interval", "2", *log, *chosen)
         stack.callback(run, environment, "unmount", "--lazy", str(place))
         yield Stage(url, place, environment)
 
