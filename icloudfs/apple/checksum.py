@@ -12,7 +12,6 @@ digest above; 0x04 is keyed and cannot be checked from the content alone. An unk
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 from typing import TYPE_CHECKING
 
@@ -55,5 +54,5 @@ def matches(checksum: str, digest: bytes) -> bool:
 def _decode(checksum: str) -> bytes:
     try:
         return base64.b64decode(checksum, validate=True)
-    except binascii.Error:
+    except ValueError:  # binascii.Error too; anything but base64 is not a checksum
         return b""

@@ -1,0 +1,290 @@
+"""Opening the account: the session token becomes cookies, and we learn where its database is.
+
+Source: facts/sign-in.md §1.7 (accountLogin, validate) and §1.8 (Advanced Data Protection).
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import msgspec
+import trio
+
+from icloudfs.apple import retry, wire
+from icloudfs.apple.retry import busy
+from icloudfs.apple.session import Session, now_ms
+from icloudfs.apple.transport import Answer, Transport
+from icloudfs.errors import (
+    AccountLocked,
+    ConsentNeeded,
+    NotSupported,
+    ProtocolError,
+    WrongRegion,
+)
+
+log = logging.getLogger(__name__)
+
+VALIDATION_HOLDS = 600.0
+"""Seconds that Apple's word about a session is believed without asking again (kei does so too)."""
+
+CONSENT_POLL = 5.0
+"""Seconds between two looks whether a device has approved."""
+CONSENT_PATIENCE = 60.0
+"""Seconds that we wait for a person to approve on a device."""
+
+_PCS_COOKIES = frozenset({"X-APPLE-WEBAUTH-PCS-Photos", "X-APPLE-WEBAUTH-PCS-Sharing"})
+
+
+class SessionRefused(Exception):
+    """Apple does not accept the session any more: renew it. Never leaves this package."""
+
+
+class CodeWanted(SessionRefused):
+    """The session is not trusted: only a sign-in with a code helps."""
+
+
+@dataclass(frozen=True)
+class AccountInfo:
+    """What ``accountLogin`` and ``validate`` tell about the account."""
+
+    dsid: str
+    database: str
+    """Base address of the database, ``webservices.ckdatabasews.url``."""
+    country: str = ""
+    pcs_required: bool = False
+    """Says nothing by itself: it is true for ordinary accounts too (§1.8)."""
+    has_advanced_protection: bool = False
+    """``iCDPEnabled``: a hint, no proof."""
+
+
+async def account_login(transport: Transport, session: Session) -> AccountInfo:
+    """Turn the session token into cookies, and note database and dsid in the session.
+
+    Raises SessionRefused (CodeWanted if only a code helps), WrongRegion, AccountLocked,
+    NotSupported, Throttled, Offline, ProtocolError.
+    """
+    answer = await _setup(
+        transport,
+        session,
+        "accountLogin",
+        {
+            "accountCountryCode": session.account_country,
+            "dsWebAuthToken": session.session_token,
+            "extended_login": True,
+            "trustToken": session.trust_token,
+        },
+    )
+    return _open(transport, session, answer)
+
+
+async def validate(transport: Transport, session: Session) -> AccountInfo:
+    """Ask whether the session still holds. Raises as ``account_login`` does."""
+    return _open(transport, session, await _setup(transport, session, "validate", None))
+
+
+def was_validated_lately(session: Session) -> bool:
+    """Whether Apple's last word about this session is fresh enough to do without another."""
+    age = now_ms() - session.validated_at
+    return session.is_usable and 0 <= age < 1000 * VALIDATION_HOLDS
+
+
+async def logout(transport: Transport, session: Session, *, all_browsers: bool = False) -> None:
+    """End the session at Apple's side. ``trustBrowser`` false also ends the trust in this one."""
+    answer = await _setup(
+        transport, session, "logout", {"trustBrowser": False, "allBrowsers": all_browsers}
+    )
+    if answer.status not in (200, 204, 401, 421, 450):
+        raise ProtocolError(f"Apple refused the logout (HTTP {answer.status}).")
+
+
+# -- reading the answer ----------------------------------------------------------------------------
+
+
+def _open(transport: Transport, session: Session, answer: Answer) -> AccountInfo:
+    if answer.status in (401, 403, 421, 450):
+        raise SessionRefused(f"HTTP {answer.status}")
+    found = answer.json()
+    if answer.status != 200:
+        raise ProtocolError(f"Apple refused to open the account (HTTP {answer.status}).")
+    _refuse_other_region(found)
+    account = found.get("dsInfo")
+    if not isinstance(account, dict):
+        # Error answers come with status 200 too, and hold no account.
+        raise ProtocolError("Apple's answer holds no account.")
+    _refuse_blocked(found, account)
+    _refuse_untrusted(found, account)
+    info = _info(transport, found, account)
+    session.dsid, session.database = info.dsid, info.database
+    session.pcs_required = info.pcs_required
+    session.region = transport.endpoints.region
+    session.validated_at = now_ms()
+    return info
+
+
+def _refuse_other_region(found: dict[str, Any]) -> None:
+    if domain := found.get("domainToUse"):
+        raise WrongRegion(
+            f"This account belongs to {domain}.",
+            hint="Use --region china for icloud.com.cn and --region global for icloud.com.",
+        )
+
+
+def _refuse_blocked(found: dict[str, Any], account: dict[str, Any]) -> None:
+    if account.get("locked") is True:
+        raise AccountLocked(
+            "Apple has locked this account.", hint="Unlock it at https://iforgot.apple.com."
+        )
+    if account.get("isWebAccessAllowed") is False:
+        raise AccountLocked(
+            "This account does not allow access to its iCloud data on the web.",
+            hint="Turn it on: iPhone Settings, your name, iCloud, Access iCloud Data on the Web.",
+        )
+    if found.get("termsUpdateNeeded") is True:
+        raise AccountLocked(
+            "Apple wants its new terms of service accepted first.",
+            hint="Sign in at https://www.icloud.com and accept them.",
+        )
+    if found.get("isUnderMaintenance") is True:
+        raise busy("iCloud is under maintenance.").error
+
+
+def _refuse_untrusted(found: dict[str, Any], account: dict[str, Any]) -> None:
+    challenged = found.get("hsaChallengeRequired") is True
+    match account.get("hsaVersion"):
+        case 2 if challenged or found.get("hsaTrustedBrowser") is not True:
+            raise CodeWanted("Apple wants a verification code for this computer")
+        case 1 if challenged:
+            raise NotSupported(
+                "This account uses the old two-step verification, which icloudfs does not know.",
+                hint="Change to two-factor authentication on an iPhone, iPad or Mac, then use a "
+                "device code.",
+            )
+
+
+def _info(transport: Transport, found: dict[str, Any], account: dict[str, Any]) -> AccountInfo:
+    services = found.get("webservices")
+    database = services.get("ckdatabasews") if isinstance(services, dict) else None
+    url = database.get("url") if isinstance(database, dict) else None
+    dsid = account.get("dsid")
+    if not isinstance(database, dict) or not isinstance(url, str) or not url:
+        raise AccountLocked(
+            "This account has no iCloud Photos.",
+            hint="Turn on iCloud Photos on a device, then sign in at https://www.icloud.com once.",
+        )
+    if not isinstance(dsid, str | int) or not dsid:
+        raise ProtocolError("Apple's answer does not say whose account it is.")
+    return AccountInfo(
+        dsid=str(dsid),
+        database=transport.endpoints.checked(url).rstrip("/"),
+        country=str(account.get("countryCode") or ""),
+        pcs_required=database.get("pcsRequired") is True,
+        has_advanced_protection=account.get("iCDPEnabled") is True,
+    )
+
+
+# -- Advanced Data Protection ----------------------------------------------------------------------
+
+
+async def obtain_consent(
+    transport: Transport,
+    session: Session,
+    *,
+    poll: float = CONSENT_POLL,
+    patience: float = CONSENT_PATIENCE,
+) -> bool:
+    """Have a device approve access to encrypted photos (§1.8); False if none is needed.
+
+    ``poll`` and ``patience`` are seconds. Raises ConsentNeeded when nobody approved in time,
+    AccountLocked when web access is off, SessionRefused, and the rest as ``account_login`` does.
+    """
+    with trio.move_on_after(patience):
+        state = await _web_access_state(transport, session)
+        if state.get("isICDRSDisabled") is not True:
+            return False
+        if state.get("isDeviceConsentedForPCS") is not True:
+            await _consented(transport, session, poll)
+        await _uploaded(transport, session, poll)
+        session.pcs_granted_at = now_ms()
+        return True
+    raise ConsentNeeded("A device must approve access to your photos first.")
+
+
+async def _consented(transport: Transport, session: Session, poll: float) -> None:
+    """Ask the devices, and wait until the person has approved on one."""
+    await _pcs(transport, session, "enableDeviceConsentForPCS")
+    log.warning("waiting for approval on your iPhone, iPad or Mac")
+    while True:
+        await trio.sleep(poll)
+        state = await _web_access_state(transport, session)
+        if state.get("isDeviceConsentedForPCS") is True:
+            return
+
+
+async def _uploaded(transport: Transport, session: Session, poll: float) -> None:
+    """Wait until the device has handed its keys over: both cookies must have come."""
+    request = {"appName": "photos", "derivedFromUserAction": True}
+    while True:
+        found = await _pcs(transport, session, "requestPCS", request)
+        if found.get("isWebAccessAllowed") is False:
+            _refuse_blocked({}, found)
+        if found.get("status") == "success" and session.cookies.names() >= _PCS_COOKIES:
+            return
+        await trio.sleep(poll)
+
+
+async def _web_access_state(transport: Transport, session: Session) -> dict[str, Any]:
+    return await _pcs(transport, session, "requestWebAccessState")
+
+
+async def _pcs(
+    transport: Transport, session: Session, call: str, body: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    query = httpx.QueryParams(
+        {
+            "clientBuildNumber": wire.CLIENT_BUILD_NUMBER,
+            "clientMasteringNumber": wire.CLIENT_MASTERING_NUMBER,
+            "clientId": session.client_id,
+            "dsid": session.dsid,
+        }
+    )
+    answer = await _setup(transport, session, call, body or {}, query=f"?{query}")
+    if answer.status in (401, 421, 450):
+        raise SessionRefused(f"HTTP {answer.status}")
+    if answer.status != 200:
+        raise ProtocolError(f"Apple refused {call} (HTTP {answer.status}).")
+    return answer.json()
+
+
+async def _setup(
+    transport: Transport,
+    session: Session,
+    call: str,
+    body: dict[str, Any] | None,
+    *,
+    query: str = "",
+) -> Answer:
+    """A request to the set-up service, repeated while Apple asks to wait. No body is ``null``."""
+    home = transport.endpoints.home
+
+    async def attempt() -> Answer:
+        answer = await transport.request(
+            call,
+            "POST",
+            f"{transport.endpoints.setup}/{call}{query}",
+            session,
+            headers={
+                "Accept": "application/json",
+                "Content-Type": "text/plain",
+                "Origin": home,
+                "Referer": f"{home}/",
+            },
+            body=msgspec.json.encode(body),
+        )
+        if answer.status == 429 or answer.status >= 500:
+            raise busy(f"iCloud is busy (HTTP {answer.status}).", retry.retry_after(answer.headers))
+        return answer
+
+    return await retry.with_patience(attempt)

@@ -1,0 +1,143 @@
+"""The session's cookies: the rules of browsers, and a form of our own for the session file.
+
+Apple's cookies have quoted values with ``=`` and ``~`` in them, expiry dates without a blank after the
+weekday, and are re-issued by database answers too (facts/sign-in.md §1.7). ``http.cookiejar`` gets all
+of that right; an empty value, which Apple means as "delete", is handled here.
+"""
+
+from __future__ import annotations
+
+import email.message
+import time
+import urllib.request
+from collections.abc import Iterable
+from http.cookiejar import Cookie, CookieJar, DefaultCookiePolicy
+from typing import cast
+from urllib.parse import urlsplit
+
+import msgspec
+
+from icloudfs.apple.endpoints import is_loopback
+
+
+class StoredCookie(msgspec.Struct, frozen=True, repr_omit_defaults=True):
+    """One cookie as the session file keeps it."""
+
+    name: str
+    value: str
+    domain: str
+    path: str = "/"
+    host_only: bool = False
+    """Goes back to exactly ``domain``, not to hosts under it."""
+    secure: bool = False
+    http_only: bool = False
+    expires: int | None = None
+    """Seconds since the epoch; none means until the session is renewed."""
+
+    def __repr__(self) -> str:
+        return f"StoredCookie({self.name}, {self.domain})"
+
+
+class _Policy(DefaultCookiePolicy):
+    """Browsers' rules, with this machine counted as a secure channel, as browsers do."""
+
+    def return_ok_secure(self, cookie: Cookie, request: urllib.request.Request) -> bool:
+        if not cookie.secure or request.type == "https":
+            return True
+        return is_loopback(urlsplit(request.full_url).hostname or "")
+
+
+class _Headers:
+    """As much of an HTTP response as ``CookieJar.extract_cookies`` looks at."""
+
+    def __init__(self, set_cookies: Iterable[str]) -> None:
+        self._message = email.message.Message()
+        for line in set_cookies:
+            self._message["Set-Cookie"] = line
+
+    def info(self) -> email.message.Message:
+        return self._message
+
+
+class Cookies:
+    """A jar. Its values appear in no ``repr`` and no log."""
+
+    def __init__(self, stored: Iterable[StoredCookie] = ()) -> None:
+        self._jar = CookieJar(_Policy())
+        for cookie in stored:
+            self._jar.set_cookie(_thawed(cookie))
+
+    def __repr__(self) -> str:
+        return f"Cookies({', '.join(sorted(self.names()))})"
+
+    def names(self) -> frozenset[str]:
+        """The names of all cookies that are held, whatever host they are for."""
+        return frozenset(cookie.name for cookie in self._jar)
+
+    def header_for(self, url: str) -> str:
+        """The ``Cookie`` header for a request to ``url``; empty if there is nothing to send."""
+        request = urllib.request.Request(url)
+        self._jar.add_cookie_header(request)
+        return request.get_header("Cookie") or ""
+
+    def harvest(self, url: str, set_cookies: Iterable[str]) -> bool:
+        """Take the ``Set-Cookie`` lines of an answer from ``url``; whether anything changed."""
+        lines = list(set_cookies)
+        if not lines:
+            return False
+        before = self.stored()
+        request = urllib.request.Request(url)
+        # The jar asks for info().get_all() and nothing else of a response.
+        self._jar.extract_cookies(_Headers(lines), request)  # type: ignore[arg-type]
+        self._drop_emptied()
+        return self.stored() != before
+
+    def stored(self) -> tuple[StoredCookie, ...]:
+        """All cookies that have not expired, for the session file."""
+        now = int(time.time())
+        return tuple(_frozen(cookie) for cookie in self._jar if not cookie.is_expired(now))
+
+    def replace(self, stored: Iterable[StoredCookie]) -> None:
+        """Hold exactly these."""
+        self._jar.clear()
+        for cookie in stored:
+            self._jar.set_cookie(_thawed(cookie))
+
+    def _drop_emptied(self) -> None:
+        emptied = [cookie for cookie in self._jar if not (cookie.value or "").strip('"')]
+        for cookie in emptied:
+            self._jar.clear(cookie.domain, cookie.path, cookie.name)
+
+
+def _frozen(cookie: Cookie) -> StoredCookie:
+    return StoredCookie(
+        name=cookie.name,
+        value=cookie.value or "",
+        domain=cookie.domain,
+        path=cookie.path,
+        host_only=not cookie.domain_specified,
+        secure=bool(cookie.secure),
+        http_only=cookie.has_nonstandard_attr("HttpOnly"),
+        expires=cookie.expires,
+    )
+
+
+def _thawed(stored: StoredCookie) -> Cookie:
+    return Cookie(
+        version=0,
+        name=stored.name,
+        value=stored.value,
+        port=None,
+        port_specified=False,
+        domain=stored.domain,
+        domain_specified=not stored.host_only,
+        domain_initial_dot=stored.domain.startswith("."),
+        path=stored.path,
+        path_specified=True,
+        secure=stored.secure,
+        expires=stored.expires,
+        discard=stored.expires is None,
+        comment=None,
+        comment_url=None,
+        rest=cast("dict[str, str]", {"HttpOnly": None} if stored.http_only else {}),
+    )

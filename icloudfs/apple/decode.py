@@ -1,0 +1,507 @@
+"""Reading CloudKit's answers.
+
+The envelope is typed; the fields of a record are read one by one and forgivingly, since a value that
+Apple leaves out or writes in another type must not cost the photo (facts/cloudkit.md §1.6 and §1.8, each
+case there is recorded). A record that cannot be read at all becomes ``Refused`` with a reason: it is
+never silently missing, and nothing in an answer can raise anything but ProtocolError.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import plistlib
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+
+import msgspec
+
+from icloudfs.apple.records import (
+    Album,
+    Asset,
+    Master,
+    Other,
+    Record,
+    Refused,
+    Relation,
+    Resource,
+    Tombstone,
+)
+from icloudfs.errors import ProtocolError
+
+T = TypeVar("T")
+
+UNREADABLE = "UNREADABLE"
+"""``Refused.code`` of a record that we could not make sense of ourselves."""
+
+# -- desiredKeys -----------------------------------------------------------------------------------
+
+
+def _resource_keys(*prefixes: str) -> tuple[str, ...]:
+    return tuple(f"{prefix}{part}" for prefix in prefixes for part in ("Res", "FileType"))
+
+
+LISTING_KEYS: tuple[str, ...] = (
+    # CPLMaster
+    "filenameEnc",
+    "itemType",
+    *_resource_keys("resOriginal", "resOriginalAlt", "resOriginalVidCompl"),
+    "resOriginalWidth",
+    "resOriginalHeight",
+    # CPLAsset
+    "masterRef",
+    "assetDate",
+    "addedDate",
+    "timeZoneOffset",
+    "timeZoneNameEnc",
+    "isFavorite",
+    "isHidden",
+    "isDeleted",
+    "isExpunged",
+    "assetSubtype",
+    "assetSubtypeV2",
+    "burstId",
+    "burstFlags",
+    "adjustmentType",
+    "adjustmentRenderType",
+    "orientation",
+    "duration",
+    "captionEnc",
+    "extendedDescEnc",
+    "keywordsEnc",
+    "locationEnc",
+    "locationV2Enc",
+    "locationLatitude",
+    "locationLongitude",
+    *_resource_keys("resJPEGFull", "resVidFull"),
+    "resJPEGFullWidth",
+    "resJPEGFullHeight",
+    "resVidFullWidth",
+    "resVidFullHeight",
+)
+"""All that a Master and an Asset need for the tree. Previews are left out: they double a page."""
+
+ALBUM_KEYS: tuple[str, ...] = (
+    "albumNameEnc",
+    "albumType",
+    "parentId",
+    "position",
+    "isDeleted",
+)
+
+RELATION_KEYS: tuple[str, ...] = ("containerId", "itemId", "position", "isDeleted")
+
+CHANGE_KEYS: tuple[str, ...] = tuple(dict.fromkeys((*LISTING_KEYS, *ALBUM_KEYS, *RELATION_KEYS)))
+"""For ``changes/zone``, where all types come mixed."""
+
+DOWNLOAD_KEYS: tuple[str, ...] = _resource_keys(
+    "resOriginal",
+    "resOriginalAlt",
+    "resOriginalVidCompl",
+    "resJPEGFull",
+    "resJPEGLarge",
+    "resJPEGMed",
+    "resJPEGThumb",
+    "resVidFull",
+    "resVidMed",
+    "resVidSmall",
+)
+"""For look-ups before a download: every content of the record with a fresh URL, nothing else."""
+
+# -- the envelope ----------------------------------------------------------------------------------
+
+
+class Page(msgspec.Struct, frozen=True):
+    """One page of records."""
+
+    records: tuple[Record, ...] = ()
+    token: str = ""
+    """``syncToken``: where ``changes/zone`` goes on from."""
+    marker: str = ""
+    """``continuationMarker``: where the same query goes on; empty at its end."""
+
+
+class RawPage(msgspec.Struct, frozen=True, rename="camel"):
+    """A page whose records are still JSON, so that they can be read a few at a time."""
+
+    records: list[msgspec.Raw] = []
+    sync_token: str | None = None
+    continuation_marker: str | None = None
+
+
+class RawZoneID(msgspec.Struct, frozen=True, rename="camel"):
+    zone_name: str = ""
+    owner_record_name: str | None = None
+
+
+class RawZone(msgspec.Struct, frozen=True):
+    """One entry of ``zones[]`` in ``zones/list``, ``changes/database`` and ``changes/zone``."""
+
+    zone_id: RawZoneID = msgspec.field(name="zoneID", default=RawZoneID())
+    sync_token: str | None = msgspec.field(name="syncToken", default=None)
+    more_coming: bool | None = msgspec.field(name="moreComing", default=None)
+    deleted: bool | None = None
+    records: list[msgspec.Raw] | None = None
+    error: str | None = msgspec.field(name="serverErrorCode", default=None)
+    reason: str | None = None
+
+
+class RawZones(msgspec.Struct, frozen=True, rename="camel"):
+    zones: list[RawZone] = []
+    sync_token: str | None = None
+    more_coming: bool | None = None
+
+
+class RawBatch(msgspec.Struct, frozen=True):
+    batch: list[RawPage] = []
+
+
+_page = msgspec.json.Decoder(RawPage)
+_zones = msgspec.json.Decoder(RawZones)
+_batch = msgspec.json.Decoder(RawBatch)
+_anything = msgspec.json.Decoder(dict[str, Any])
+
+
+def read_page(body: bytes) -> RawPage:
+    """The answer to ``records/query`` and ``records/lookup``. Raises ProtocolError."""
+    return _read(_page, body)
+
+
+def read_zones(body: bytes) -> RawZones:
+    """The answer to ``zones/list`` and both ``changes``. Raises ProtocolError."""
+    return _read(_zones, body)
+
+
+def read_batch(body: bytes) -> RawBatch:
+    """The answer to ``internal/records/query/batch``. Raises ProtocolError."""
+    return _read(_batch, body)
+
+
+def decode_page(body: bytes) -> Page:
+    """The whole of ``read_page`` at once. Raises ProtocolError."""
+    raw = read_page(body)
+    return Page(
+        records=tuple(decode_records(raw.records)),
+        token=raw.sync_token or "",
+        marker=raw.continuation_marker or "",
+    )
+
+
+def decode_records(raws: Iterable[msgspec.Raw]) -> Iterator[Record]:
+    return (decode_record(raw) for raw in raws)
+
+
+def _read(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    try:
+        return decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ProtocolError(f"CloudKit's answer cannot be read: {_short(error)}.") from None
+
+
+# -- one record ------------------------------------------------------------------------------------
+
+Fields = dict[str, Any]
+
+
+def decode_record(raw: msgspec.Raw | bytes) -> Record:
+    """One element of ``records[]``. Never raises: what cannot be read is ``Refused``."""
+    try:
+        record = _anything.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return Refused(name="", code=UNREADABLE, reason=_short(error))
+    name = record.get("recordName")
+    if not isinstance(name, str) or not name:
+        return Refused(name="", code=UNREADABLE, reason="the record has no name")
+    return _decode_named(name, record)
+
+
+def index_count(raw: msgspec.Raw) -> tuple[str, int | None]:
+    """An ``IndexCountResult``: the index's id and its ``itemCount``; None if it has none."""
+    try:
+        record = _anything.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return "", None
+    fields = record.get("fields")
+    count = _whole(_value(fields, "itemCount")) if isinstance(fields, dict) else None
+    return str(record.get("recordName") or ""), count
+
+
+def _decode_named(name: str, record: dict[str, Any]) -> Record:
+    if code := record.get("serverErrorCode"):
+        return Refused(name=name, code=str(code), reason=str(record.get("reason") or ""))
+    kind = record.get("recordType")
+    if record.get("deleted") is True or kind is None:
+        return Tombstone(name=name)
+    fields = record.get("fields")
+    if not isinstance(fields, dict):
+        fields = {}
+    match kind:
+        case "CPLMaster":
+            return _master(name, record, fields)
+        case "CPLAsset":
+            return _asset(name, record, fields)
+        case "CPLAlbum":
+            return _album(name, record, fields)
+        case "CPLContainerRelation":
+            return _relation(name, record, fields)
+        case str():
+            return Other(name=name, type=kind)
+        case _:
+            return Refused(name=name, code=UNREADABLE, reason="the record's type is not a text")
+
+
+def _master(name: str, record: dict[str, Any], fields: Fields) -> Master:
+    return Master(
+        name=name,
+        filename=_text(fields, "filenameEnc"),
+        uti=_text(fields, "itemType"),
+        resources=_resources(fields),
+        width=_number(fields, "resOriginalWidth"),
+        height=_number(fields, "resOriginalHeight"),
+        created=_when(record, "created"),
+        modified=_when(record, "modified"),
+        deleted=_flag(fields, "isDeleted"),
+    )
+
+
+def _asset(name: str, record: dict[str, Any], fields: Fields) -> Asset:
+    latitude, longitude, altitude = _place(fields)
+    return Asset(
+        name=name,
+        master=_reference(fields, "masterRef"),
+        taken=_date(_value(fields, "assetDate")),
+        added=_date(_value(fields, "addedDate")),
+        time_zone_offset=_time_zone_offset(fields),
+        time_zone=_text(fields, "timeZoneNameEnc"),
+        favorite=_flag(fields, "isFavorite"),
+        hidden=_flag(fields, "isHidden"),
+        deleted=_flag(fields, "isDeleted"),
+        expunged=_flag(fields, "isExpunged"),
+        subtype=_number(fields, "assetSubtype"),
+        subtype_v2=_number(fields, "assetSubtypeV2"),
+        burst=_text(fields, "burstId"),
+        burst_flags=_number(fields, "burstFlags"),
+        adjustment=_text(fields, "adjustmentType"),
+        render_type=_number(fields, "adjustmentRenderType"),
+        orientation=_number(fields, "orientation"),
+        width=_number(fields, "resJPEGFullWidth") or _number(fields, "resVidFullWidth"),
+        height=_number(fields, "resJPEGFullHeight") or _number(fields, "resVidFullHeight"),
+        duration=max(0.0, _finite(_value(fields, "duration")) or 0.0),
+        caption=_text(fields, "captionEnc"),
+        description=_text(fields, "extendedDescEnc"),
+        keywords=_keywords(fields),
+        latitude=latitude,
+        longitude=longitude,
+        altitude=altitude,
+        resources=_resources(fields),
+        created=_when(record, "created"),
+        modified=_when(record, "modified"),
+    )
+
+
+def _album(name: str, record: dict[str, Any], fields: Fields) -> Album:
+    return Album(
+        name=name,
+        title=_text(fields, "albumNameEnc"),
+        kind=_number(fields, "albumType"),
+        parent=_reference(fields, "parentId"),
+        position=_number(fields, "position"),
+        deleted=_flag(fields, "isDeleted"),
+        created=_when(record, "created"),
+        modified=_when(record, "modified"),
+    )
+
+
+def _relation(name: str, record: dict[str, Any], fields: Fields) -> Relation | Refused:
+    asset_in_name, joint, album_in_name = name.partition("-IN-")
+    asset = _reference(fields, "itemId") or (asset_in_name if joint else "")
+    album = _reference(fields, "containerId") or album_in_name
+    if not asset or not album:
+        return Refused(
+            name=name, code=UNREADABLE, reason="it says not which asset is in which album"
+        )
+    return Relation(
+        name=name,
+        album=album,
+        asset=asset,
+        position=_number(fields, "position"),
+        deleted=_flag(fields, "isDeleted"),
+        created=_when(record, "created"),
+    )
+
+
+# -- resources -------------------------------------------------------------------------------------
+
+
+def _resources(fields: Fields) -> dict[str, Resource]:
+    """Keyed by prefix: ``resOriginalRes`` and its siblings become ``resOriginal``."""
+    found: dict[str, Resource] = {}
+    for key in fields:
+        if key.startswith("res") and key.endswith("Res"):
+            prefix = key.removesuffix("Res")
+            resource = _resource(_value(fields, key), _text(fields, f"{prefix}FileType"))
+            if resource is not None:
+                found[prefix] = resource
+    return found
+
+
+def _resource(value: object, uti: str) -> Resource | None:
+    """None for one without a checksum or a sensible size: it could be neither keyed nor read."""
+    if not isinstance(value, dict):
+        return None
+    checksum, size, url = value.get("fileChecksum"), value.get("size"), value.get("downloadURL")
+    if not isinstance(checksum, str) or not checksum:
+        return None
+    length = _whole(size)
+    if length is None or length < 0:
+        return None
+    return Resource(
+        checksum=checksum, size=length, uti=uti, url=url if isinstance(url, str) else ""
+    )
+
+
+# -- single values ---------------------------------------------------------------------------------
+
+_INT64 = range(-(2**63), 2**63)
+
+# A day inside of what calendars reach, so that adding any time zone's offset stays possible. Apple
+# writes the year 1, "the distant past", where it has no date.
+_DATES = range(-62_135_596_800_000 + 86_400_000, 253_402_214_400_000)
+_DAY = 86_400  # seconds
+
+
+def _value(fields: Fields, key: str) -> Any:
+    entry = fields.get(key)
+    return entry.get("value") if isinstance(entry, dict) else None
+
+
+def _whole(value: object) -> int | None:
+    """A whole number that fits 64 bits: also written as bool, as 3.0, or as a text."""
+    try:
+        match value:
+            case bool() | int():
+                number = int(value)
+            case float() if value.is_integer():
+                number = int(value)
+            case str() if len(value) <= 20:
+                number = int(value)
+            case _:
+                return None
+    except ValueError:
+        return None
+    return number if number in _INT64 else None
+
+
+def _number(fields: Fields, key: str) -> int:
+    return _whole(_value(fields, key)) or 0
+
+
+def _flag(fields: Fields, key: str) -> bool:
+    """INT64 0/1 or a bool; absent is false."""
+    return bool(_whole(_value(fields, key)))
+
+
+def _finite(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _date(value: object) -> int | None:
+    """Milliseconds since the epoch; None for what is no date or beyond any calendar."""
+    number = _finite(value)
+    if number is None or int(number) not in _DATES:
+        return None
+    return int(number)
+
+
+def _when(record: dict[str, Any], key: str) -> int:
+    stamp = record.get(key)
+    return (_date(stamp.get("timestamp")) or 0) if isinstance(stamp, dict) else 0
+
+
+def _time_zone_offset(fields: Fields) -> int:
+    offset = _number(fields, "timeZoneOffset")
+    return offset if -_DAY < offset < _DAY else 0
+
+
+def _text(fields: Fields, key: str) -> str:
+    """ENCRYPTED_BYTES (base64 of UTF-8), or STRING, or empty. Never with a lone surrogate."""
+    value = _value(fields, key)
+    if not isinstance(value, str):
+        return ""
+    if fields[key].get("type") == "ENCRYPTED_BYTES":
+        return _bytes(value).decode("utf-8", "replace")
+    return value.encode("utf-8", "replace").decode("utf-8")
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _reference(fields: Fields, key: str) -> str:
+    """A record's name: in a REFERENCE, or as a plain STRING."""
+    value = _value(fields, key)
+    if isinstance(value, dict):
+        value = value.get("recordName")
+    return value if isinstance(value, str) else ""
+
+
+# -- property lists --------------------------------------------------------------------------------
+
+_LARGEST_PLIST = 64 * 1024  # bytes
+
+
+def _plist(fields: Fields, key: str) -> Any:
+    value = _value(fields, key)
+    if not isinstance(value, str):
+        return None
+    content = _bytes(value)
+    if not content or len(content) > _LARGEST_PLIST:
+        return None
+    try:
+        return plistlib.loads(content)
+    except Exception:
+        # plistlib raises a dozen kinds for damaged content, and none of them matters here.
+        return None
+
+
+def _keywords(fields: Fields) -> tuple[str, ...]:
+    found = _plist(fields, "keywordsEnc")
+    if not isinstance(found, list):
+        return ()
+    return tuple(word for word in found if isinstance(word, str))
+
+
+def _place(fields: Fields) -> tuple[float | None, float | None, float | None]:
+    """Latitude, longitude (degrees) and altitude (metres)."""
+    for key in ("locationEnc", "locationV2Enc"):
+        found = _plist(fields, key)
+        if isinstance(found, dict):
+            # Recorded records say "lon", some clients look for "lng".
+            latitude = _degrees(found.get("lat"), 90)
+            longitude = _degrees(found.get("lon", found.get("lng")), 180)
+            if latitude is not None and longitude is not None:
+                return latitude, longitude, _finite(found.get("alt"))
+    latitude = _degrees(_value(fields, "locationLatitude"), 90)
+    longitude = _degrees(_value(fields, "locationLongitude"), 180)
+    if latitude is None or longitude is None:
+        return None, None, None
+    return latitude, longitude, None
+
+
+def _degrees(value: object, limit: float) -> float | None:
+    number = _finite(value)
+    return number if number is not None and abs(number) <= limit else None
+
+
+def _short(error: BaseException) -> str:
+    return str(error)[:200]

@@ -1,0 +1,647 @@
+"""iCloud, for one account: what the rest of icloudfs talks to.
+
+It owns the connections and the session, and it alone decides what an expired session costs. The order
+is that of facts/sign-in.md §1.9, from cheap to dear: new connections (after 421), ``accountLogin`` with
+the tokens we have, a sign-in with a kept password (where one is kept), and then LoginNeeded. One renewal
+runs at a time, for all callers and all processes; the trust token is never given up; and once a person is
+needed, nothing is tried again until the session file shows that the person has come.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import msgspec
+import trio
+
+from icloudfs.apple import account, content, retry, signin, wire
+from icloudfs.apple.account import AccountInfo, CodeWanted, SessionRefused
+from icloudfs.apple.cloudkit import CloudKitError, Photos, ZoneGone
+from icloudfs.apple.content import Content
+from icloudfs.apple.endpoints import Endpoints
+from icloudfs.apple.records import Area
+from icloudfs.apple.retry import busy
+from icloudfs.apple.session import Session, SessionStore
+from icloudfs.apple.signin import Challenge, Code, CodeSource
+from icloudfs.apple.transport import Answer, Meter, Transport
+from icloudfs.errors import (
+    AccountLocked,
+    ConfigError,
+    ConsentNeeded,
+    IcloudfsError,
+    LoginNeeded,
+    NotSupported,
+    Offline,
+    ProtocolError,
+    Throttled,
+    WrongCode,
+    WrongPassword,
+    WrongRegion,
+)
+
+log = logging.getLogger(__name__)
+
+PasswordSource = Callable[[], Awaitable[str | None]]
+"""Where a kept password comes from, such as the keyring; None if there is none."""
+
+RENEWAL_TIMEOUT = 90.0
+"""Seconds for one renewal, with its waits."""
+SIGN_INS_IN_WINDOW = 3
+SIGN_IN_WINDOW = 3600.0
+"""At most so many sign-ins by ourselves in so many seconds; Apple takes about ten (§1.9)."""
+CONSENT_PAUSE = 900.0
+"""Seconds after an approval that did not come before the person's devices are asked again."""
+_COOKIE_SAVES = 60.0  # seconds at least between two saves of re-issued cookies
+_UNEXPLAINED_PAUSE = 1.0  # seconds before the one repetition of a 400 that says nothing
+
+
+@dataclass
+class _Flight:
+    """One renewal or consent under way, and everyone who waits for how it ends."""
+
+    landed: trio.Event = field(default_factory=trio.Event)
+    error: IcloudfsError | None = field(default_factory=lambda: Offline("icloudfs is closing."))
+    """None once it has succeeded; until then what to say if it is cut off."""
+
+
+class _Misdirected(SessionRefused):
+    """421: the connection leads to the wrong place, or the session is over."""
+
+
+class _Forbidden(SessionRefused):
+    """403: the session is over, or a device must approve, or we come too often."""
+
+
+class _ConsentRefused(Exception):
+    """The database wants a device's approval (Advanced Data Protection)."""
+
+
+class ICloud:
+    """Use it as ``async with ICloud(...) as icloud:``; any number of tasks may call it.
+
+    ``password``: asked for a kept password when the session can be renewed with nothing else.
+    """
+
+    def __init__(
+        self,
+        store: SessionStore,
+        endpoints: Endpoints,
+        apple_id: str,
+        *,
+        password: PasswordSource | None = None,
+        patience: float = retry.PATIENCE,
+        inner: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.store = store
+        self.apple_id = apple_id
+        self.patience = patience
+        """Seconds that a call goes on while Apple asks to wait, if the caller waits that long."""
+        self.photos = Photos(self)
+        self._transport = Transport(endpoints, inner=inner)
+        self._password = password
+        self._nursery: trio.Nursery | None = None
+        self._renewals = 0
+        self._renewal: _Flight | None = None
+        self._consent: _Flight | None = None
+        self._person_needed: IcloudfsError | None = None
+        self._not_before = -float("inf")
+        self._no_consent_before = -float("inf")
+        self._sign_ins: deque[float] = deque()
+        self._saved_at = -float("inf")
+
+    async def __aenter__(self) -> ICloud:
+        self._nursery_manager = trio.open_nursery()
+        self._nursery = await self._nursery_manager.__aenter__()
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        if self._nursery is None:
+            return
+        self._nursery.cancel_scope.cancel()
+        # The nursery is not shown the caller's exception: it would wrap it in a group. Its own
+        # tasks raise nothing.
+        await self._nursery_manager.__aexit__(None, None, None)
+        self._nursery = None
+        with trio.CancelScope(shield=True), trio.move_on_after(1):
+            await self._transport.aclose()
+        if self.store.session.is_usable:
+            self._save_quietly()
+
+    @property
+    def meter(self) -> Meter:
+        return self._transport.meter
+
+    @property
+    def endpoints(self) -> Endpoints:
+        return self._transport.endpoints
+
+    # -- signing in, with a person at hand -----------------------------------------------------
+
+    async def login(self, password: str, codes: CodeSource) -> AccountInfo:
+        """Sign in, ask ``codes`` if Apple wants a code, open the account, keep the session.
+
+        Raises as ``signin.sign_in`` and ``account.account_login`` do.
+        """
+        draft = self.store.session.begin_anew()
+        await signin.sign_in(self._transport, draft, self.apple_id, password, codes)
+        return await self._enter(draft)
+
+    async def begin_login(self, password: str) -> Challenge | None:
+        """The first half of ``login``. None: it is done. Else ``finish_login`` with the code,
+        in this process or a later one; what worked before goes on working until then."""
+        held = self.store.session
+        draft = held.begin_anew()
+        challenge = await signin.begin(self._transport, draft, self.apple_id, password)
+        if challenge is None:
+            await self._enter(draft)
+        else:
+            draft.keep_working(held)
+            self._keep(draft)
+        return challenge
+
+    async def finish_login(self, code: Code) -> AccountInfo:
+        """The second half. After WrongCode it may be called again."""
+        self._notice_other_process()
+        draft = self.store.session.copy()
+        try:
+            await signin.finish(self._transport, draft, code)
+        except WrongCode:
+            self._keep(draft)
+            raise
+        return await self._enter(draft)
+
+    async def send_code_to_phone(self, phone: signin.Phone, *, voice: bool = False) -> None:
+        """Between the halves: have the code sent to a phone, by text or by a call."""
+        await signin.send_to_phone(self._transport, self.store.session, phone, voice=voice)
+        self.store.save()
+
+    async def logout(self) -> None:
+        """End the session at Apple's side, if that can be reached, and forget it here."""
+        try:
+            if self.store.session.is_usable:
+                await account.logout(self._transport, self.store.session)
+        finally:
+            self.store.forget()
+
+    async def _enter(self, draft: Session) -> AccountInfo:
+        try:
+            info = await account.account_login(self._transport, draft)
+        except SessionRefused as error:
+            raise LoginNeeded(
+                f"Apple did not open the account after the sign-in: {error}."
+            ) from None
+        self._keep(draft)
+        self._person_needed = None
+        self._renewals += 1
+        return info
+
+    def _keep(self, draft: Session) -> None:
+        self.store.session.adopt(draft)
+        self.store.save()
+
+    # -- the session, with nobody at hand ------------------------------------------------------
+
+    async def ensure_session(self) -> None:
+        """Have a session that Apple accepts. Costs nothing within ten minutes of the last check.
+
+        Raises LoginNeeded, AccountLocked, NotSupported, WrongRegion, Throttled, Offline,
+        ProtocolError.
+        """
+        self._notice_other_process()
+        session, seen = self.store.session, self._renewals
+        if account.was_validated_lately(session):
+            return
+        if session.is_usable and self._person_needed is None:
+            try:
+                await account.validate(self._transport, session)
+            except SessionRefused:
+                log.info("the session has expired")
+            else:
+                self._save_quietly()
+                return
+        await self._renew(seen)
+
+    async def approve(self, *, patience: float = account.CONSENT_PATIENCE) -> bool:
+        """Have a device approve access to photos under Advanced Data Protection, waiting up to
+        ``patience`` seconds for the person; False if this account needs none.
+
+        Raises ConsentNeeded when nobody approved, and what ``ensure_session`` raises.
+        """
+        await self.ensure_session()
+        try:
+            needed = await account.obtain_consent(
+                self._transport, self.store.session, patience=patience
+            )
+        except SessionRefused:
+            raise LoginNeeded("The session expired while a device was to approve.") from None
+        self._save_quietly()
+        return needed
+
+    def _notice_other_process(self) -> None:
+        """Take over a session that was renewed elsewhere, such as by ``icloudfs login``."""
+        if self.store.changed():
+            self.store.reload()
+            self._start_over()
+
+    def _start_over(self) -> None:
+        log.info("another process has renewed the session")
+        self._renewals += 1
+        self._person_needed = None
+        self._not_before = -float("inf")
+
+    async def _renew(self, seen: int, *, thoroughly: bool = False) -> None:
+        """Join the renewal under way, or start one, unless one ended since ``seen``.
+
+        It runs in a task of its own, so that a caller who loses patience interrupts nothing.
+        ``thoroughly``: ``accountLogin`` has not helped, go straight to the password.
+        """
+        self._notice_other_process()
+        if self._renewals != seen:
+            return
+        if self._renewal is None:
+            self._refuse_storm()
+            self._renewal = _Flight()
+            self._start(self._fly_renewal, self._renewal, thoroughly)
+        await _outcome(self._renewal)
+
+    def _refuse_storm(self) -> None:
+        if self._person_needed is not None:
+            raise _again(self._person_needed)
+        wait = self._not_before - trio.current_time()
+        if wait > 0:
+            raise Throttled("The session could not be renewed a moment ago.", retry_after=wait)
+
+    async def _fly_renewal(self, flight: _Flight, thoroughly: bool) -> None:
+        try:
+            with trio.fail_after(RENEWAL_TIMEOUT):
+                async with self.store.renewing():
+                    await self._renew_alone(thoroughly)
+            flight.error = self._person_needed = None
+            self._renewals += 1
+        except (LoginNeeded, AccountLocked, NotSupported, WrongRegion) as error:
+            log.warning("%s", error)
+            flight.error = self._person_needed = error
+        except trio.TooSlowError:
+            flight.error = self._hold_off(Throttled("Apple did not renew the session in time."))
+        except Offline as error:
+            flight.error = error
+        except IcloudfsError as error:
+            flight.error = self._hold_off(error)
+        except Exception as error:
+            log.exception("the session could not be renewed")
+            flight.error = self._hold_off(ProtocolError(_unforeseen(error)))
+        finally:
+            self._renewal = None
+            flight.landed.set()
+
+    def _hold_off(self, error: IcloudfsError) -> IcloudfsError:
+        """Renew nothing for as long as Apple asked for, or a minute."""
+        asked = error.retry_after if isinstance(error, Throttled) else None
+        self._not_before = trio.current_time() + (asked or retry.LONGEST_PAUSE)
+        return error
+
+    async def _renew_alone(self, thoroughly: bool) -> None:
+        """Under the lock that all processes share, with which only one of them renews."""
+        if self.store.changed():
+            self.store.reload()
+            return
+        if not thoroughly and self.store.session.session_token:
+            try:
+                await account.account_login(self._transport, self.store.session)
+            except SessionRefused as error:
+                log.info("Apple does not renew the session by its tokens: %s", error)
+            else:
+                self.store.save()
+                return
+        await self._sign_in_again()
+
+    async def _sign_in_again(self) -> None:
+        """With the kept password and the trust token; a code would need a person."""
+        password = await self._kept_password()
+        if not password:
+            raise LoginNeeded(
+                "The session has expired."
+                if self.store.session.session_token
+                else "Nobody is signed in."
+            )
+        self._count_sign_in()
+        draft = self.store.session.begin_anew()
+        try:
+            wants_code = await signin.authenticate(self._transport, draft, self.apple_id, password)
+        except WrongPassword:
+            raise LoginNeeded("Apple no longer accepts the kept password.") from None
+        if wants_code:
+            raise LoginNeeded("Apple wants a new verification code for this computer.")
+        try:
+            await account.account_login(self._transport, draft)
+        except CodeWanted:
+            raise LoginNeeded("Apple wants a new verification code for this computer.") from None
+        except SessionRefused:
+            raise LoginNeeded("Apple did not open the account after a sign-in.") from None
+        self._keep(draft)
+
+    async def _kept_password(self) -> str | None:
+        if self._password is None:
+            return None
+        try:
+            return await self._password()
+        except Exception as error:
+            # A keyring can fail in many ways, and all mean that there is no password now.
+            log.warning("the kept password cannot be had (%s)", type(error).__name__)
+            return None
+
+    def _count_sign_in(self) -> None:
+        now = trio.current_time()
+        while self._sign_ins and self._sign_ins[0] <= now - SIGN_IN_WINDOW:
+            self._sign_ins.popleft()
+        if len(self._sign_ins) >= SIGN_INS_IN_WINDOW:
+            wait = self._sign_ins[0] + SIGN_IN_WINDOW - now
+            raise Throttled("Signing in again and again does not help.", retry_after=wait)
+        self._sign_ins.append(now)
+
+    # -- database calls ------------------------------------------------------------------------
+
+    async def database_call(self, area: Area, path: str, body: Mapping[str, Any]) -> bytes:
+        """POST ``body`` to ``path`` of an area's database; the body of a good answer.
+
+        Renews the session and waits where Apple asks for it, within ``patience`` and the caller's
+        own deadline. Raises as ``cloudkit.Photos`` says.
+        """
+        encoded = msgspec.json.encode(body)
+
+        async def attempt() -> bytes:
+            return await self._accepted(area, path, encoded)
+
+        answer = await retry.with_patience(attempt, patience=self.patience)
+        self._person_needed = None
+        self._save_now_and_then()
+        return answer
+
+    async def _accepted(self, area: Area, path: str, body: bytes) -> bytes:
+        """Send until the session is accepted: with what we have, then after each remedy once."""
+        if not self.store.session.is_usable:
+            await self.ensure_session()
+        remedies = _Remedies()
+        while True:
+            seen, pool = self._renewals, self._transport.pool_number
+            answer = await self._send(area, path, body)
+            try:
+                _judge(answer, area)
+            except _Forbidden as error:
+                if remedies.renewal_for_403():
+                    await self._remedy(remedies, seen, error)
+                else:
+                    await self._satisfy(remedies, str(error))
+            except _Misdirected as error:
+                if remedies.new_connections():
+                    await self._transport.drop_pool(pool)
+                else:
+                    await self._remedy(remedies, seen, error)
+            except SessionRefused as error:
+                await self._remedy(remedies, seen, error)
+            except _ConsentRefused as error:
+                await self._satisfy(remedies, str(error))
+            except CloudKitError as error:
+                if error.code or error.status != 400 or not remedies.patience_with_400():
+                    raise
+                await trio.sleep(_UNEXPLAINED_PAUSE)
+            else:
+                return answer.body
+
+    async def _send(self, area: Area, path: str, body: bytes) -> Answer:
+        session = self.store.session
+        query = httpx.QueryParams(
+            {
+                "clientBuildNumber": wire.CLIENT_BUILD_NUMBER,
+                "clientMasteringNumber": wire.CLIENT_MASTERING_NUMBER,
+                "clientId": session.client_id,
+                "dsid": session.dsid,
+                "remapEnums": "true",
+                "getCurrentSyncToken": "true",
+            }
+        )
+        base = self.endpoints.checked(session.database)
+        home = self.endpoints.home
+        return await self._transport.request(
+            path,
+            "POST",
+            f"{base}{wire.DATABASE_PATH}/{area}/{path}?{query}",
+            session,
+            headers={
+                "Accept": "application/json",
+                "Content-Type": "text/plain",
+                "Origin": home,
+                "Referer": f"{home}/",
+            },
+            body=body,
+        )
+
+    async def _remedy(self, remedies: _Remedies, seen: int, error: SessionRefused) -> None:
+        log.info("CloudKit does not accept the session: %s", error)
+        self._notice_other_process()
+        if self._renewals != seen and remedies.others():
+            # Someone renewed it while we were asking: that costs this call no remedy of its own.
+            return
+        match remedies.next_renewal():
+            case "tokens":
+                await self._renew(seen)
+            case "password":
+                await self._renew(seen, thoroughly=True)
+            case _:
+                needed = LoginNeeded(f"CloudKit does not accept the session: {error}.")
+                self._person_needed = needed
+                raise _again(needed)
+
+    async def _satisfy(self, remedies: _Remedies, reason: str) -> None:
+        """Have a device approve; one request to the devices for all callers."""
+        if not remedies.consent():
+            raise ConsentNeeded("iCloud keeps the photos locked although a device has approved.")
+        if self._consent is None:
+            wait = self._no_consent_before - trio.current_time()
+            if wait > 0:
+                raise ConsentNeeded("A device must approve access to your photos first.")
+            self._consent = _Flight()
+            self._start(self._fly_consent, self._consent, reason)
+        await _outcome(self._consent)
+
+    async def _fly_consent(self, flight: _Flight, reason: str) -> None:
+        try:
+            if not await account.obtain_consent(self._transport, self.store.session):
+                # The same words are used to turn away callers who come too often.
+                raise Throttled(f"CloudKit refuses access for now: {reason}.")
+            flight.error = None
+            self._save_quietly()
+        except SessionRefused:
+            flight.error = LoginNeeded("The session expired while a device was to approve.")
+        except IcloudfsError as error:
+            if isinstance(error, ConsentNeeded):
+                self._no_consent_before = trio.current_time() + CONSENT_PAUSE
+            flight.error = error
+        except Exception as error:
+            log.exception("the approval could not be had")
+            flight.error = ProtocolError(_unforeseen(error))
+        finally:
+            self._consent = None
+            flight.landed.set()
+
+    # -- contents ------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def download(
+        self,
+        url: str,
+        start: int = 0,
+        stop: int | None = None,
+        *,
+        size: int | None = None,
+        idle_timeout: float = content.IDLE_TIMEOUT,
+    ) -> AsyncIterator[Content]:
+        """``content.download``, waiting where Apple asks to before the first byte came.
+
+        Raises as it does, and Throttled in the place of TryLater.
+        """
+        async with AsyncExitStack() as stack:
+
+            async def attempt() -> Content:
+                return await stack.enter_async_context(
+                    content.download(
+                        self._transport,
+                        self.store.session,
+                        url,
+                        start,
+                        stop,
+                        size=size,
+                        idle_timeout=idle_timeout,
+                    )
+                )
+
+            yield await retry.with_patience(attempt, patience=self.patience)
+
+    # -- the rest ------------------------------------------------------------------------------
+
+    def _start(self, task: Callable[..., Awaitable[None]], *arguments: object) -> None:
+        if self._nursery is None:
+            raise RuntimeError("ICloud must be entered with 'async with' first")
+        self._nursery.start_soon(task, *arguments)
+
+    def _save_now_and_then(self) -> None:
+        if trio.current_time() - self._saved_at >= _COOKIE_SAVES:
+            self._saved_at = trio.current_time()
+            self._save_quietly()
+
+    def _save_quietly(self) -> None:
+        """Keep what changed by itself: database answers re-issue cookies, and a restart should
+        not cost a renewal. A disk that is full must not fail the call that brought them."""
+        try:
+            if not self.store.save_if_current():
+                self._start_over()
+        except ConfigError as error:
+            log.warning("%s", error)
+
+
+class _Remedies:
+    """What one call may still try; each is used up once, so that no call can go on for ever."""
+
+    def __init__(self) -> None:
+        self._connections = 1
+        self._renewals = deque(["tokens", "password"])
+        self._others = 2
+        self._forbidden = 1
+        self._consents = 1
+        self._repetitions = 1
+
+    def new_connections(self) -> bool:
+        self._connections -= 1
+        return self._connections >= 0
+
+    def others(self) -> bool:
+        self._others -= 1
+        return self._others >= 0
+
+    def renewal_for_403(self) -> bool:
+        self._forbidden -= 1
+        return self._forbidden >= 0
+
+    def next_renewal(self) -> str:
+        return self._renewals.popleft() if self._renewals else ""
+
+    def consent(self) -> bool:
+        self._consents -= 1
+        return self._consents >= 0
+
+    def patience_with_400(self) -> bool:
+        self._repetitions -= 1
+        return self._repetitions >= 0
+
+
+async def _outcome(flight: _Flight) -> None:
+    await flight.landed.wait()
+    if flight.error is not None:
+        raise _again(flight.error)
+
+
+def _again(error: IcloudfsError) -> IcloudfsError:
+    """A fresh exception of the same kind: one object must not be raised in several tasks."""
+    return copy.copy(error)
+
+
+def _unforeseen(error: Exception) -> str:
+    return f"Something unforeseen happened while signing in ({type(error).__name__})."
+
+
+# -- what an answer of the database means ----------------------------------------------------------
+
+_ERROR_WITHIN = 4096  # bytes: an error's body is short, and a page is not worth searching
+
+
+def _judge(answer: Answer, area: Area) -> None:
+    """Nothing for a good answer, else the exception that says what to do (facts/sign-in.md §1.9,
+    facts/cloudkit.md §1.10)."""
+    status = answer.status
+    if status == 200 and b"serverErrorCode" not in answer.body[:_ERROR_WITHIN]:
+        return
+    code, reason, wait = _server_error(answer)
+    if status == 200 and not code:
+        return
+    wait = retry.retry_after(answer.headers) if wait is None else wait
+    if status == 421:
+        raise _Misdirected("HTTP 421")
+    if area == "shared" and (status == 403 or code in ("AUTHENTICATION_FAILED", "ACCESS_DENIED")):
+        # An account may have no shared area; nothing that we could do would change that.
+        raise CloudKitError(code, reason, status=status)
+    if status in (401, 450) or code == "AUTHENTICATION_FAILED":
+        _refuse_security_key(reason)
+        raise SessionRefused(f"HTTP {status} {code}".rstrip())
+    if code in wire.RETRYABLE_CODES or status == 429 or status >= 500:
+        raise busy(f"iCloud is busy ({code or f'HTTP {status}'}).", wait)
+    if status == 423 or code == "ACCESS_DENIED" or "private db access disabled" in reason:
+        raise _ConsentRefused(reason or f"HTTP {status}")
+    if status == 403:
+        raise _Forbidden(reason or "HTTP 403")
+    if code == "ZONE_NOT_FOUND":
+        raise ZoneGone(code, reason, status=status)
+    raise CloudKitError(code, reason, status=status)
+
+
+def _server_error(answer: Answer) -> tuple[str, str, float | None]:
+    """``serverErrorCode``, ``reason`` and ``retryAfter`` (seconds) at the top of the body."""
+    found = answer.json()
+    code, reason, wait = (found.get(key) for key in ("serverErrorCode", "reason", "retryAfter"))
+    seconds = float(wait) if isinstance(wait, int | float) and wait >= 0 else None
+    return str(code or ""), str(reason or found.get("error") or ""), seconds
+
+
+def _refuse_security_key(reason: str) -> None:
+    if "no auth method found" in reason.lower():
+        raise NotSupported(
+            "This account asks for a security key, which icloudfs cannot use.",
+            hint="Codes from a device work only without security keys: they can be removed at "
+            "https://account.apple.com under Sign-In and Security.",
+        )

@@ -1,0 +1,352 @@
+"""The session: what Apple has given us to be recognised by, and the file that keeps it.
+
+``{cookie_directory}/{stem(apple_id)}.session`` is JSON, readable by its owner alone, and replaced
+atomically, so that it is whole at every instant. Several processes use it: the daemon renews it, the
+command line signs in. Each notices that another has written (``SessionStore.changed``), and a routine
+save never overwrites a newer sign-in. Source of the fields: facts/sign-in.md §1.2 and §1.7.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import logging
+import os
+import re
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import trio
+
+from icloudfs.apple.cookies import Cookies, StoredCookie
+from icloudfs.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+_OWNER_ONLY = 0o600
+_RENEWAL_POLL = 0.05  # seconds between two looks at another process's renewal lock
+
+
+def new_client_id() -> str:
+    """A fresh ``auth-<uuid>``: how Apple recognises this installation (§1.2)."""
+    return f"auth-{uuid.uuid4()}"
+
+
+def now_ms() -> int:
+    """Milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+class _File(msgspec.Struct):
+    """The file's own form. Unknown keys are ignored, missing ones have the values here."""
+
+    client_id: str
+    account_country: str = ""
+    session_id: str = ""
+    session_token: str = ""
+    trust_token: str = ""
+    trusted_at: int = 0
+    scnt: str = ""
+    auth_attributes: str = ""
+    dsid: str = ""
+    database: str = ""
+    region: str = ""
+    validated_at: int = 0
+    code_requested_at: int = 0
+    code_phone: int = 0
+    pcs_required: bool = False
+    pcs_granted_at: int = 0
+    cookies: list[StoredCookie] = []
+
+
+@dataclass
+class Session:
+    """Everything that Apple recognises us by. No value of it appears in its ``repr``."""
+
+    client_id: str = field(default_factory=new_client_id)
+    account_country: str = ""
+    """Three letters, e.g. ``USA``."""
+    session_id: str = ""
+    session_token: str = ""
+    trust_token: str = ""
+    """Spares the second factor for about 30 days (§1.6)."""
+    trusted_at: int = 0
+    """When the trust token came, ms since the epoch."""
+    scnt: str = ""
+    auth_attributes: str = ""
+    dsid: str = ""
+    database: str = ""
+    """Base address of the account's database, ``webservices.ckdatabasews.url``."""
+    region: str = ""
+    validated_at: int = 0
+    """When Apple last confirmed the session, ms since the epoch."""
+    code_requested_at: int = 0
+    """When a sign-in was begun that still waits for its code, ms since the epoch; 0 if none."""
+    code_phone: int = 0
+    """The phone that this code was sent to; 0 for the trusted devices."""
+    pcs_required: bool = False
+    """``webservices.ckdatabasews.pcsRequired``; true for ordinary accounts too (§1.8)."""
+    pcs_granted_at: int = 0
+    """When a device last approved access with Advanced Data Protection, ms since the epoch."""
+    cookies: Cookies = field(default_factory=Cookies)
+
+    def __repr__(self) -> str:
+        held = [
+            name
+            for name in ("session_token", "trust_token", "scnt", "database")
+            if getattr(self, name)
+        ]
+        return f"Session(holds {', '.join(held) or 'nothing'}; {self.cookies!r})"
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether database calls can be tried at all."""
+        return bool(self.database and self.dsid)
+
+    def begin_anew(self) -> Session:
+        """A session for a fresh sign-in: the same installation and trust, nothing else.
+
+        The trust token is kept whatever happened: without it every sign-in costs the person a
+        code (facts/sign-in.md §1.9, 421).
+        """
+        return Session(
+            client_id=self.client_id,
+            account_country=self.account_country,
+            trust_token=self.trust_token,
+            trusted_at=self.trusted_at,
+            region=self.region,
+        )
+
+    def keep_working(self, other: Session) -> None:
+        """Take over what database calls need from a session that this one is to replace.
+
+        While a new sign-in waits for its code, what worked before goes on working.
+        """
+        self.dsid, self.database = other.dsid, other.database
+        self.pcs_required, self.pcs_granted_at = other.pcs_required, other.pcs_granted_at
+        mine = self.cookies.stored()
+        names = {cookie.name for cookie in mine}
+        theirs = [cookie for cookie in other.cookies.stored() if cookie.name not in names]
+        self.cookies.replace((*theirs, *mine))
+
+    def copy(self) -> Session:
+        """An independent one with the same content."""
+        twin = Session()
+        twin.adopt(self)
+        return twin
+
+    def adopt(self, other: Session) -> None:
+        """Become ``other``, for everyone who holds this session."""
+        for name in _PLAIN_FIELDS:
+            setattr(self, name, getattr(other, name))
+        self.cookies.replace(other.cookies.stored())
+
+    def to_json(self) -> bytes:
+        plain = {name: getattr(self, name) for name in _PLAIN_FIELDS}
+        whole = _File(**plain, cookies=list(self.cookies.stored()))
+        return msgspec.json.format(msgspec.json.encode(whole), indent=1)
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Session:
+        """Raises msgspec.DecodeError (or its ValidationError) for anything that is not ours."""
+        whole = msgspec.json.decode(text, type=_File)
+        plain = {name: getattr(whole, name) for name in _PLAIN_FIELDS}
+        return cls(**plain, cookies=Cookies(whole.cookies))
+
+
+_PLAIN_FIELDS = tuple(name for name in _File.__struct_fields__ if name != "cookies")
+
+
+def stem(apple_id: str) -> str:
+    """The file name's stem for an Apple ID: itself, in lower case, where that is a safe name.
+
+    Anything else gets a few digits of its hash, so that two Apple IDs never share a file.
+    """
+    name = apple_id.strip().lower()
+    safe = re.sub(r"[^a-z0-9._@+-]", "_", name).lstrip(".-") or "account"
+    if safe == name and len(safe) <= 200:
+        return safe
+    return f"{safe[:180]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+_Stamp = tuple[int, int, int]  # inode, mtime in ns, size: another process's write changes the first
+
+
+class SessionStore:
+    """One account's session file, and the session in it (``.session``, one object for good)."""
+
+    def __init__(self, cookie_directory: Path, apple_id: str) -> None:
+        self.path = cookie_directory / f"{stem(apple_id)}.session"
+        self.session = Session()
+        self._stamp: _Stamp | None = None
+        self._saved = b""
+        self.reload()
+
+    def __repr__(self) -> str:
+        return f"SessionStore({self.path}, {self.session!r})"
+
+    def changed(self) -> bool:
+        """Whether another process has written, or removed, the file since we last looked."""
+        return self._stamp_now() != self._stamp
+
+    def reload(self) -> None:
+        """Take the session from the file. A file that cannot be read counts as none.
+
+        A session without a file is a new installation; but one that we hold keeps its client id
+        and trust token when its file is gone.
+        """
+        self._stamp = self._stamp_now()
+        found = self._read()
+        self.session.adopt(found or self.session.begin_anew())
+        self._saved = self.session.to_json() if found else b""
+
+    def save(self) -> None:
+        """Write the session, over whatever is there: for the result of a sign-in.
+
+        Raises ConfigError if the directory cannot be written.
+        """
+        with self._reporting(), self._write_lock():
+            self._write()
+
+    def save_if_current(self) -> bool:
+        """Write the session unless another process has; then take theirs, and answer False.
+
+        For what changes by itself, such as re-issued cookies: it must not undo a sign-in. Costs
+        nothing when there is nothing new.
+        """
+        if self.session.to_json() == self._saved and not self.changed():
+            return True
+        with self._reporting(), self._write_lock():
+            if self.changed():
+                self.reload()
+                return False
+            self._write()
+            return True
+
+    def forget(self) -> None:
+        """Remove the file, for a logout. The session in memory becomes a new installation's."""
+        with self._reporting(), self._write_lock():
+            self.path.unlink(missing_ok=True)
+            self._stamp = None
+            self._saved = b""
+            self.session.adopt(Session())
+
+    @asynccontextmanager
+    async def renewing(self) -> AsyncIterator[None]:
+        """One renewal at a time among all processes; waits for the other one to end."""
+        with self._reporting():
+            self._make_directory()
+            descriptor = self._open_lock(".renewal")
+        try:
+            while not _try_lock(descriptor):  # noqa: ASYNC110 (held by another process)
+                await trio.sleep(_RENEWAL_POLL)
+            yield
+        finally:
+            os.close(descriptor)
+
+    # -- the file ------------------------------------------------------------------------------
+
+    def _read(self) -> Session | None:
+        try:
+            text = self.path.read_bytes()
+            self._tighten()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            log.warning("the session file %s cannot be read: %s", self.path, error.strerror)
+            return None
+        try:
+            return Session.from_json(text)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            # The reason could quote the content; that it is damaged is all there is to know.
+            log.warning("the session file %s is damaged and counts as none", self.path)
+            return None
+
+    def _tighten(self) -> None:
+        mode = self.path.stat().st_mode & 0o777
+        if mode & 0o077:
+            log.warning("the session file %s was readable by others; now it is not", self.path)
+            self.path.chmod(_OWNER_ONLY)
+
+    def _write(self) -> None:
+        """Temporary file in the same directory, fsync, rename, fsync of the directory."""
+        text = self.session.to_json()
+        temporary = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}.tmp")
+        try:
+            with open(temporary, "xb", opener=_owner_only) as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(self.path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _fsync_directory(self.path.parent)
+        self._remove_abandoned()
+        self._stamp, self._saved = self._stamp_now(), text
+
+    def _remove_abandoned(self) -> None:
+        """Temporary files of writers that were killed. The lock says that none is at work."""
+        for left in self.path.parent.glob(f".{self.path.name}.*.tmp"):
+            left.unlink(missing_ok=True)
+
+    def _stamp_now(self) -> _Stamp | None:
+        try:
+            found = self.path.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_size
+
+    # -- the locks -----------------------------------------------------------------------------
+
+    @contextmanager
+    def _write_lock(self) -> Iterator[None]:
+        """Held for the few milliseconds of a write, hence waiting for it may block."""
+        self._make_directory()
+        descriptor = self._open_lock(".lock")
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def _open_lock(self, suffix: str) -> int:
+        path = self.path.with_name(self.path.name + suffix)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _OWNER_ONLY)
+
+    def _make_directory(self) -> None:
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    @contextmanager
+    def _reporting(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ConfigError(
+                f"The session cannot be kept in {self.path.parent}: {error.strerror}.",
+                hint="Choose another directory with --cookie-directory.",
+            ) from error
+
+
+def _try_lock(descriptor: int) -> bool:
+    with suppress(BlockingIOError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
+
+
+def _owner_only(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, _OWNER_ONLY)
+
+
+def _fsync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

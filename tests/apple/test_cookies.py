@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from icloudfs.apple.cookies import Cookies
+
+SETUP = "https://setup.icloud.com/setup/ws/1/accountLogin"
+DATABASE = "https://p61-ckdatabasews.icloud.com:443/database/1/x"
+TOKEN = 'X-APPLE-WEBAUTH-TOKEN="v=2:t=AQ==BST_~x"'
+
+
+def apple(cookie: str, attributes: str = "") -> str:
+    when = time.strftime("%a,%d-%b-%Y %H:%M:%S GMT", time.gmtime(time.time() + 3600))
+    return f"{cookie};Expires={when};Domain=.icloud.com;Path=/;Secure;HttpOnly{attributes}"
+
+
+def test_apples_form_is_taken_and_given_back_as_it_was() -> None:
+    jar = Cookies()
+    assert jar.harvest(SETUP, [apple(TOKEN)])
+    assert jar.header_for(DATABASE) == TOKEN
+    assert jar.header_for("https://idmsa.apple.com/") == ""
+    assert jar.header_for("https://cvws.icloud-content.com/") == ""
+    assert jar.header_for("http://p61-ckdatabasews.icloud.com/") == ""
+
+
+def test_they_survive_being_stored() -> None:
+    jar = Cookies()
+    jar.harvest(SETUP, [apple(TOKEN)])
+    again = Cookies(jar.stored())
+    assert again.header_for(DATABASE) == TOKEN
+    assert again.stored() == jar.stored()
+    (stored,) = again.stored()
+    assert stored.secure and stored.http_only and not stored.host_only
+
+
+def test_reissuing_replaces_and_the_same_again_is_no_change() -> None:
+    jar = Cookies()
+    line = apple(TOKEN)
+    assert jar.harvest(SETUP, [line])
+    assert not jar.harvest(DATABASE, [line])
+    assert jar.harvest(DATABASE, [apple('X-APPLE-WEBAUTH-TOKEN="other"')])
+    assert jar.header_for(DATABASE) == 'X-APPLE-WEBAUTH-TOKEN="other"'
+
+
+@pytest.mark.parametrize("empty", ["X-APPLE-WEBAUTH-TOKEN=", 'X-APPLE-WEBAUTH-TOKEN=""'])
+def test_an_empty_value_deletes(empty: str) -> None:
+    jar = Cookies()
+    jar.harvest(SETUP, [apple(TOKEN)])
+    assert jar.harvest(SETUP, [apple(empty)])
+    assert jar.names() == frozenset()
+
+
+def test_a_host_cannot_set_cookies_for_another() -> None:
+    jar = Cookies()
+    assert not jar.harvest("https://evil.example/", [apple(TOKEN)])
+    assert not jar.stored()
+
+
+def test_a_hosts_own_cookie_stays_with_it() -> None:
+    jar = Cookies()
+    jar.harvest("http://127.0.0.1:8080/setup", ["a=b;Path=/;Secure"])
+    assert jar.header_for("http://127.0.0.1:8080/x") == "a=b"
+    assert jar.header_for("http://127.0.0.2:8080/x") == ""
+    assert Cookies(jar.stored()).header_for("http://127.0.0.1:8080/x") == "a=b"
+
+
+def test_no_value_in_a_repr() -> None:
+    jar = Cookies()
+    jar.harvest(SETUP, [apple(TOKEN)])
+    assert "BST" not in repr(jar)
+    assert "BST" not in repr(jar.stored())
+    assert "X-APPLE-WEBAUTH-TOKEN" in repr(jar)

@@ -1,0 +1,283 @@
+"""Every oddity that facts/cloudkit.md §1.6 and §1.8 record, and whatever else JSON can hold."""
+
+from __future__ import annotations
+
+import json
+import plistlib
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from icloudfs.apple import decode
+from icloudfs.apple.records import (
+    Album,
+    Asset,
+    Master,
+    Other,
+    Record,
+    Refused,
+    Relation,
+    Resource,
+    Tombstone,
+)
+from icloudfs.errors import ProtocolError
+from tests.apple import wire_records as wire
+from tests.apple.wire_records import Json, encrypted, number, plist, text
+
+
+def read(record: object) -> Record:
+    return decode.decode_record(json.dumps(record).encode())
+
+
+def read_asset(**fields: Json) -> Asset:
+    found = read(wire.asset(**fields))
+    assert isinstance(found, Asset)
+    return found
+
+
+def read_master(**fields: Json) -> Master:
+    found = read(wire.master(**fields))
+    assert isinstance(found, Master)
+    return found
+
+
+def test_a_master() -> None:
+    assert read_master(resOriginalVidComplRes=wire.resource("vid", 7)) == Master(
+        name="AY6c+BsE",
+        filename="IMG_0001.HEIC",
+        uti="public.heic",
+        resources={
+            "resOriginal": Resource(
+                "AY6c+BsE", 1000, "public.heic", "https://cvws.icloud-content.com/B/x/${f}?e=1"
+            ),
+            "resOriginalVidCompl": Resource(
+                "vid", 7, "", "https://cvws.icloud-content.com/B/x/${f}?e=1"
+            ),
+        },
+        width=4032,
+        height=3024,
+        created=wire.WHEN,
+        modified=wire.WHEN + 1,
+    )
+
+
+def test_an_asset() -> None:
+    found = read_asset(
+        timeZoneNameEnc=encrypted(b"America/Los_Angeles"),
+        assetSubtypeV2=number(2),
+        burstId=text("burst"),
+        duration={"value": 2.5, "type": "DOUBLE"},
+        captionEnc=encrypted("Grüße".encode()),
+        extendedDescEnc=text("at the sea"),
+        keywordsEnc=plist(["one", "zwei"]),
+        locationEnc=plist({"lat": 37.5, "lon": -122.5, "alt": 12.0}),
+        resJPEGFullRes=wire.resource("edited"),
+        resJPEGFullWidth=number(800),
+        resJPEGFullHeight=number(600),
+    )
+    assert found.master == "AY6c+BsE"
+    assert (found.taken, found.added) == (wire.WHEN, wire.WHEN)
+    assert (found.time_zone_offset, found.time_zone) == (-25_200, "America/Los_Angeles")
+    assert (found.favorite, found.hidden, found.deleted) == (True, False, False)
+    assert (found.subtype_v2, found.burst, found.duration) == (2, "burst", 2.5)
+    assert (found.caption, found.description) == ("Grüße", "at the sea")
+    assert found.keywords == ("one", "zwei")
+    assert (found.latitude, found.longitude, found.altitude) == (37.5, -122.5, 12.0)
+    assert found.resources["resJPEGFull"].checksum == "edited"
+    assert (found.width, found.height) == (800, 600)
+    assert found.adjustment == ""
+
+
+def test_albums_and_relations() -> None:
+    fields = {
+        "albumNameEnc": encrypted(b"Sea"),
+        "albumType": number(3),
+        "parentId": text("----Root-Folder----"),
+        "position": number(1024),
+        "isDeleted": {"value": True, "type": "INT64"},
+    }
+    album = read(wire.envelope("CPLAlbum", "al", fields))
+    assert isinstance(album, Album)
+    assert (album.title, album.kind, album.parent) == ("Sea", 3, "----Root-Folder----")
+    assert (album.position, album.deleted) == (1024, True)
+    names = {"containerId": text("al"), "itemId": text("as"), "position": number(5)}
+    relation = read(wire.envelope("CPLContainerRelation", "as-IN-al", names))
+    assert isinstance(relation, Relation)
+    assert (relation.album, relation.asset, relation.position) == ("al", "as", 5)
+
+
+def test_a_relation_that_says_it_in_its_name_alone() -> None:
+    relation = read(wire.envelope("CPLContainerRelation", "as-IN-al", {}))
+    assert isinstance(relation, Relation)
+    assert (relation.asset, relation.album) == ("as", "al")
+    assert isinstance(read(wire.envelope("CPLContainerRelation", "x", {})), Refused)
+
+
+def test_what_is_gone_or_refused() -> None:
+    gone = {"recordName": "x", "deleted": True, "recordType": None, "recordChangeTag": "1"}
+    assert read(gone) == Tombstone("x")
+    assert read(wire.envelope("CPLAsset", "x", {}, deleted=True)) == Tombstone("x")
+    assert read({"recordName": "x", "recordType": None}) == Tombstone("x")
+    refused = {"recordName": "x", "serverErrorCode": "NOT_FOUND", "reason": "Record not found"}
+    assert read(refused) == Refused("x", "NOT_FOUND", "Record not found")
+    assert read(wire.envelope("CPLMemory", "m", {})) == Other("m", "CPLMemory")
+
+
+@pytest.mark.parametrize("junk", [None, 3, [], "x", {}, {"recordName": 3}, {"recordName": ""}])
+def test_what_is_no_record_is_refused(junk: object) -> None:
+    found = read(junk)
+    assert isinstance(found, Refused)
+    assert found.code == decode.UNREADABLE
+    assert found.reason
+
+
+def test_missing_fields() -> None:
+    master = read(wire.envelope("CPLMaster", "m", {}))
+    assert master == Master("m", created=wire.WHEN, modified=wire.WHEN + 1)
+    asset = read({"recordName": "a", "recordType": "CPLAsset"})
+    assert asset == Asset("a")
+
+
+def test_texts_in_both_types() -> None:
+    assert read_master(filenameEnc=text("a b.JPG")).filename == "a b.JPG"
+    assert read_master(filenameEnc=encrypted("ä.JPG".encode())).filename == "ä.JPG"
+    assert read_master(filenameEnc=encrypted(b"\xff\xfe")).filename == "\ufffd\ufffd"
+    broken = {"value": "not base64!", "type": "ENCRYPTED_BYTES"}
+    assert read_master(filenameEnc=broken).filename == ""
+
+
+@pytest.mark.parametrize("value", [1, True, 1.0, "1"])
+def test_flags_in_every_type(value: object) -> None:
+    assert read_asset(isDeleted=number(value)).deleted
+    assert read_master(isDeleted=number(value)).deleted
+
+
+@pytest.mark.parametrize("value", [0, False, None, "", "no", [], {}, 10**30])
+def test_flags_that_are_not_set(value: object) -> None:
+    assert not read_asset(isDeleted=number(value)).deleted
+
+
+@pytest.mark.parametrize(
+    "value", [None, "x", True, 10**18, -(10**18), 10**400, -62_135_769_600_000, [], {}]
+)
+def test_dates_out_of_range_are_no_dates(value: object) -> None:
+    assert read_asset(assetDate=number(value)).taken is None
+
+
+def test_dates_at_the_ends() -> None:
+    assert read_asset(assetDate=number(0)).taken == 0
+    assert read_asset(assetDate=number(-2_208_988_800_000)).taken == -2_208_988_800_000
+    assert read_asset(assetDate=number(1.5)).taken == 1
+
+
+@pytest.mark.parametrize("value", [86_400, -86_400, 10**12, "x", None])
+def test_time_zones_out_of_range(value: object) -> None:
+    assert read_asset(timeZoneOffset=number(value)).time_zone_offset == 0
+
+
+def test_places() -> None:
+    assert read_asset(locationEnc=plist({"lat": 1.0, "lng": 2.0})).longitude == 2.0
+    assert read_asset(locationV2Enc=plist({"lat": 1.0, "lon": 2.0})).latitude == 1.0
+    plain = read_asset(locationLatitude=number(1.5), locationLongitude=number(2.5))
+    assert (plain.latitude, plain.longitude, plain.altitude) == (1.5, 2.5, None)
+    bad_places: list[Any] = [{"lat": 91.0, "lon": 0.0}, {"lat": 1.0}, {"lat": "x", "lon": 1}, [], 3]
+    for bad in bad_places:
+        assert read_asset(locationEnc=plist(bad)).latitude is None
+    xml = encrypted(plistlib.dumps({"lat": 1.0, "lon": 2.0}))
+    assert read_asset(locationEnc=xml).latitude == 1.0
+
+
+@pytest.mark.parametrize("content", [b"", b"bplist00", b"bplist00" + b"\xff" * 60, b"<?xml", b"{}"])
+def test_damaged_property_lists(content: bytes) -> None:
+    found = read_asset(keywordsEnc=encrypted(content), locationEnc=encrypted(content))
+    assert (found.keywords, found.latitude) == ((), None)
+
+
+def test_resources_without_an_address_stay_and_without_a_checksum_go() -> None:
+    bare = {"type": "ASSETID", "value": {"fileChecksum": "c", "size": 5}}
+    found = read_master(
+        resOriginalRes=bare,
+        resJPEGMedRes=wire.resource("", 5),
+        resVidFullRes=wire.resource("c", -1),
+        resVidMedRes=wire.resource("c", "many"),
+        resSidecarRes=number(3),
+        resJPEGThumbRes=wire.resource("t", 2**70),
+    )
+    assert found.resources == {"resOriginal": Resource("c", 5, "public.heic")}
+
+
+def test_a_page() -> None:
+    body = {
+        "records": [wire.master(), wire.asset(), 3],
+        "syncToken": "AQ==",
+        "continuationMarker": "m",
+    }
+    page = decode.decode_page(json.dumps(body).encode())
+    assert [type(record) for record in page.records] == [Master, Asset, Refused]
+    assert (page.token, page.marker) == ("AQ==", "m")
+    assert decode.decode_page(b"{}") == decode.Page()
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"3", b'{"records":3}', b"\xff", b"{"])
+def test_what_is_no_page(body: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        decode.decode_page(body)
+
+
+def test_the_zone_error_shape_has_neither_token_nor_more_coming() -> None:
+    body = (
+        b'{"zones":[{"zoneID":{"zoneName":"PrimarySync"},"serverErrorCode":"BAD_REQUEST",'
+        b'"reason":"Unknown sync continuation type"}]}'
+    )
+    (zone,) = decode.read_zones(body).zones
+    assert (zone.error, zone.sync_token, zone.more_coming) == ("BAD_REQUEST", None, None)
+
+
+def test_the_keys() -> None:
+    listing = set(decode.LISTING_KEYS)
+    assert not {"resJPEGMedRes", "resJPEGThumbRes", "resVidMedRes"} & listing
+    assert {"resOriginalAltRes", "resOriginalVidComplRes", "resVidFullRes", "masterRef"} <= listing
+    assert {"resJPEGMedRes", "resJPEGThumbRes", "resVidMedRes"} <= set(decode.DOWNLOAD_KEYS)
+    assert {"resOriginalRes", "resJPEGFullRes"} <= set(decode.DOWNLOAD_KEYS)
+    assert len(decode.CHANGE_KEYS) == len(set(decode.CHANGE_KEYS))
+
+
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=8,
+)
+KEYS = st.sampled_from((*decode.CHANGE_KEYS, *decode.DOWNLOAD_KEYS))
+FIELD = st.fixed_dictionaries(
+    {"value": JUNK, "type": st.sampled_from(["STRING", "ENCRYPTED_BYTES", "INT64"]) | JUNK}
+)
+KINDS = st.sampled_from(["CPLMaster", "CPLAsset", "CPLAlbum", "CPLContainerRelation"]) | JUNK
+
+
+@settings(max_examples=120, deadline=None)
+@given(KINDS, st.dictionaries(KEYS, FIELD | JUNK, max_size=12) | JUNK, JUNK)
+def test_no_value_can_crash_it(kind: Any, fields: Any, junk: Any) -> None:
+    record = {"recordName": "r", "recordType": kind, "fields": fields, "created": junk}
+    found = decode.decode_record(json.dumps(record).encode())
+    assert found.name in ("r", "")
+    # What comes out can be stored: text as UTF-8, numbers in 64 bits.
+    msgspec.msgpack.encode(found)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=60) | JUNK.map(lambda junk: json.dumps(junk).encode()))
+def test_no_bytes_can_crash_it(body: bytes) -> None:
+    assert decode.decode_record(body) is not None
+    try:
+        decode.decode_page(body)
+    except ProtocolError as error:
+        assert str(error)
+
+
+def test_deep_nesting_is_refused() -> None:
+    assert isinstance(decode.decode_record(b"[" * 100_000), Refused)
+    deep = b'{"recordName":"r","fields":' + b"[" * 50_000 + b"]" * 50_000 + b"}"
+    assert isinstance(decode.decode_record(deep), Refused)
