@@ -1,0 +1,162 @@
+"""The account, and everything that proves one is signed in to it."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass, field
+from typing import Literal
+
+from icloudfs.simulator import srp
+from icloudfs.simulator.clock import Clock
+from icloudfs.simulator.faults import Switches
+
+_DAY = 86_400.0
+
+
+@dataclass(frozen=True)
+class TrustedPhone:
+    """A phone number that codes can be sent to."""
+
+    id: int
+    number: str
+    """With the dial code; nearly all digits are bullets, as Apple shows them."""
+    last_two: str
+
+
+@dataclass(frozen=True)
+class Account:
+    """An Apple account. Lifetimes are in seconds."""
+
+    apple_id: str = "alice@example.com"
+    password: str = field(default="correct horse battery", repr=False)
+    code: str = field(default="123456", repr=False)
+    """The code that devices and text messages show."""
+    region: Literal["global", "china"] = "global"
+    two_factor: Literal["hsa2", "none"] = "hsa2"
+    protocol: Literal["s2k", "s2k_fo"] = "s2k"
+    iteration: int = 20064
+    advanced_data_protection: bool = False
+    approval_asks: int = 1
+    """With Advanced Data Protection: so many requests until the device approves."""
+    phones: tuple[TrustedPhone, ...] = (
+        TrustedPhone(1, "+1 (•••) •••-••42", "42"),
+        TrustedPhone(2, "+49 ••• •••••17", "17"),
+    )
+    dsid: str = "1000000042"
+    country: str = "USA"
+    trust_lifetime: float = 30 * _DAY
+    web_token_lifetime: float = 14 * _DAY
+    pcs_lifetime: float = 3600.0
+    url_lifetime: float = 3600.0
+
+
+@dataclass
+class SignIn:
+    """One attempt to sign in, known by its ``X-Apple-ID-Session-Id``."""
+
+    id: str
+    scnt: str = ""
+    older_scnts: set[str] = field(default_factory=set)
+    auth_attributes: str = field(default_factory=lambda: secrets.token_urlsafe(48))
+    password_given: bool = False
+    complete: bool = False
+    """The second factor was given too, or none is needed."""
+    pushed: bool = False
+    texted: set[int] = field(default_factory=set)
+
+
+@dataclass
+class Pending:
+    """A sign-in between init and complete, known by its ``c``."""
+
+    sign_in: SignIn
+    exchange: srp.Exchange
+    a_public: bytes
+    known: bool
+    """Whether the account exists; if not, no proof will do."""
+
+
+class Registry:
+    """Tokens by kind, each with the moment it expires."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._until: dict[str, dict[str, float]] = {}
+
+    def mint(self, kind: str, lifetime: float) -> str:
+        """A new token, valid for ``lifetime`` seconds."""
+        token = secrets.token_urlsafe(60) + "=" + "~" + secrets.token_urlsafe(4)
+        self._until.setdefault(kind, {})[token] = self._clock.wall() + lifetime
+        return token
+
+    def valid(self, kind: str, token: str | None) -> bool:
+        return bool(token) and self._until.get(kind, {}).get(token or "", 0) > self._clock.wall()
+
+    def forget(self, kind: str, token: str) -> None:
+        self._until.get(kind, {}).pop(token, None)
+
+    def expire(self, kind: str) -> int:
+        """Make every token of a kind worthless; how many there were."""
+        return len(self._until.pop(kind, {}))
+
+
+TOKEN_KINDS = ("web-token", "trust", "session-token", "trusted-session-token", "pcs", "web-login")
+
+
+class Doorkeeper:
+    """Who is signed in: sign-ins under way, and the tokens handed out."""
+
+    def __init__(self, account: Account, clock: Clock) -> None:
+        self.account = account
+        self.tokens = Registry(clock)
+        self.pending: dict[str, Pending] = {}
+        self.terms_accepted = False
+        self._sign_ins: dict[str, SignIn] = {}
+        self._salt = _salt(account, zero=False)
+        self._zero_salt = _salt(account, zero=True)
+        self._verifiers: dict[bytes, int] = {}
+        self.consented = False
+        self.consent_asks = 0
+        self.pcs_asks = 0
+
+    def salt(self, switches: Switches) -> bytes:
+        """The account's salt: the same for ever, as Apple's is."""
+        return self._zero_salt if switches.salt_begins_with_zero else self._salt
+
+    def verifier(self, salt: bytes) -> int:
+        """v for a salt; the key derivation is slow on purpose, so it is done once."""
+        if salt not in self._verifiers:
+            account = self.account
+            key = srp.derived_key(account.password, salt, account.iteration, account.protocol)
+            self._verifiers[salt] = srp.verifier(key, salt)
+        return self._verifiers[salt]
+
+    def sign_in(self, session_id: str | None) -> SignIn | None:
+        """The sign-in of that id; a new one without an id; None if the id is not known."""
+        if session_id:
+            return self._sign_ins.get(session_id)
+        made = SignIn(secrets.token_hex(32).upper())
+        self._sign_ins[made.id] = made
+        return made
+
+    def expire(self, what: str) -> int:
+        """End sessions of a kind: one of TOKEN_KINDS, ``sign-ins`` or ``all``. Raises ValueError."""
+        if what == "all":
+            return self.expire("sign-ins") + sum(self.tokens.expire(k) for k in TOKEN_KINDS)
+        if what == "sign-ins":
+            count = len(self._sign_ins)
+            self._sign_ins.clear()
+            return count
+        if what not in TOKEN_KINDS:
+            raise ValueError(f"no such kind of session: {what}")
+        if what == "pcs":
+            self.pcs_asks = self.consent_asks = 0
+            self.consented = False
+        return self.tokens.expire(what)
+
+
+def _salt(account: Account, *, zero: bool) -> bytes:
+    raw = hashlib.sha256(b"salt" + account.apple_id.lower().encode()).digest()[:16]
+    first = b"\0" if zero else bytes([raw[0] | 1])
+    return first + raw[1:]

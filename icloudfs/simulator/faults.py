@@ -1,0 +1,248 @@
+"""What can go wrong, on demand.
+
+A fault belongs to a kind of call and stays for a number of calls or until it is cleared. Some change
+the answer as a whole (its status, its body, how it is delivered); others are heeded where the answer is
+made. Both are listed in FAULTS.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from icloudfs.simulator.message import Delivery, Json, Response, json_response
+
+KINDS = ("signin", "setup", "query", "changes", "lookup", "content")
+"""The kinds of call. Counts and ``zones/list`` belong to ``query`` and ``changes``."""
+
+TINY_BODY = b"501 Unimplemented"
+"""The 17 bytes that content answers with status 200 when cookies are missing (facts/cloudkit.md §1.9)."""
+HTML_BODY = b"<html><head><title>Service Unavailable</title></head><body>Oops</body></html>\n"
+
+FAULTS: dict[str, str] = {
+    # the answer as a whole
+    "status": "answer with `status`, maybe `retry_after` seconds, maybe a `body`",
+    "try-again": "HTTP 200 with serverErrorCode `code` (TRY_AGAIN_LATER), maybe `retry_after`",
+    "html": "HTTP 200 with an HTML page",
+    "json": "HTTP 200 with a JSON error",
+    "tiny": "HTTP 200 with a body of 17 bytes",
+    "drop": "close the connection: before the answer, or `after` so many bytes of its body",
+    "truncate": "the right Content-Length, but close `after` so many bytes (half the body)",
+    "short": "a shorter body of `after` bytes (half) with a Content-Length that matches it",
+    "flip": "one byte `at` an offset (the middle) is wrong",
+    "delay": "answer `seconds` later",
+    "throttle": "send `bytes_per_second`",
+    "stall": "send `after` bytes (none), then nothing, for ever",
+    "no-range": "ignore Range: 200 with the whole content",
+    # where the answer is made
+    "gone": "content: 410",
+    "record-error": "query, changes, lookup: the first record comes as an error `code`",
+    "orphans": "query: the first `count` masters are left out",
+    "missing-url": "query, changes, lookup: no downloadURL",
+    "missing-filename": "query, changes, lookup: no filenameEnc",
+    "count": "query: counts are wrong `by` so many",
+    "reject-token": "changes: BAD_REQUEST in every zone that sent a token",
+    "empty-page": "changes: no records, the same token, moreComing",
+    "split": "changes: pages end between a master and its asset",
+    "asset-only": "changes: masters are left out",
+    "zone-error": "changes: every zone comes as an error `code`",
+}
+
+
+class UnknownFaultError(ValueError):
+    """There is no such fault, or no such kind of call."""
+
+
+@dataclass
+class Fault:
+    """One fault that is set."""
+
+    kind: str
+    name: str
+    times: int | None = None
+    """How often it strikes; None until it is cleared."""
+    skip: int = 0
+    """So many calls pass first."""
+    checksum: str = ""
+    """Only this content, if given."""
+    path: str = ""
+    """Only calls whose path ends so, if given."""
+    details: Json = field(default_factory=dict)
+
+    def number(self, key: str, default: float) -> float:
+        value = self.details.get(key)
+        return default if value is None else float(value)
+
+
+@dataclass
+class Switches:
+    """How this iCloud behaves where Apple is known to behave differently at times."""
+
+    code_accepted_with_409: bool = False
+    """A right code is answered 409 with ``securityCode.valid`` (since mid-2026)."""
+    push_required: bool = False
+    """A device code counts only after the PUT that asks for it (since iOS 26.4)."""
+    no_trusted_devices: bool = False
+    security_key: bool = False
+    """The account has security keys: the 409 and GET /auth carry ``fsaChallenge``."""
+    strict_scnt: bool = False
+    """Sign-in answers 401 to any ``scnt`` but the newest."""
+    salt_begins_with_zero: bool = False
+    wrapped_auth_state: bool = False
+    """GET /auth as JSON wraps its data in ``phoneNumberVerification``."""
+    camel_case_errors: bool = True
+    """``serviceErrors``; the older spelling is ``service_errors``."""
+    rscd_instead_of_status: bool = False
+    """signin/complete answers 200 with the truth in ``X-Apple-I-Rscd``."""
+    account_locked: bool = False
+    wrong_region: bool = False
+    """accountLogin names the other region's domain, whatever was asked."""
+    terms_update_needed: bool = False
+    web_access_forbidden: bool = False
+    content_needs_cookies: bool = False
+    """Content without cookies gets the 17-byte body."""
+    indexing: bool = False
+    """CheckIndexingState reports a library that is still being indexed."""
+    relations_count: bool = False
+    """Relations count towards the 200 records of an album's page."""
+    masters_repeated: bool = False
+    """A master with several assets on a page is listed once for each of them."""
+
+
+class Faults:
+    """The faults that are set, and the switches."""
+
+    def __init__(self) -> None:
+        self._set: list[Fault] = []
+        self.switches = Switches()
+
+    def set(
+        self,
+        kind: str,
+        name: str,
+        *,
+        times: int | None = None,
+        skip: int = 0,
+        checksum: str = "",
+        path: str = "",
+        **details: Any,
+    ) -> Fault:
+        """Let ``name`` strike the next ``times`` calls of ``kind`` (``*`` is all of them).
+
+        Raises UnknownFaultError.
+        """
+        if kind != "*" and kind not in KINDS:
+            raise UnknownFaultError(f"no such kind of call: {kind}")
+        if name not in FAULTS:
+            raise UnknownFaultError(f"no such fault: {name}")
+        fault = Fault(kind, name, times, skip, checksum, path, details)
+        self._set.append(fault)
+        return fault
+
+    def switch(self, **values: bool) -> None:
+        """Change switches by name. Raises UnknownFaultError."""
+        for name, value in values.items():
+            if not hasattr(self.switches, name):
+                raise UnknownFaultError(f"no such switch: {name}")
+            setattr(self.switches, name, value)
+
+    def clear(self, kind: str | None = None) -> None:
+        """Forget the faults of a kind; without one forget all, and reset the switches."""
+        if kind is None:
+            self._set.clear()
+            self.switches = Switches()
+        else:
+            self._set = [fault for fault in self._set if fault.kind != kind]
+
+    @property
+    def active(self) -> list[Fault]:
+        return list(self._set)
+
+    def strike(self, name: str, kind: str, *, checksum: str = "", path: str = "") -> Fault | None:
+        """The fault of that name for this call, if one is due; it counts as having struck."""
+        for fault in self._set:
+            if fault.name != name or fault.kind not in (kind, "*"):
+                continue
+            if fault.checksum and fault.checksum != checksum:
+                continue
+            if fault.path and not path.endswith(fault.path):
+                continue
+            if fault.skip > 0:
+                fault.skip -= 1
+                continue
+            if fault.times is not None:
+                fault.times -= 1
+                if fault.times <= 0:
+                    self._set.remove(fault)
+            return fault
+        return None
+
+
+# -- faults of the answer as a whole --------------------------------------------------------------
+
+_INSTEAD = ("status", "try-again", "html", "json", "tiny")
+_IN_TRANSIT = ("drop", "truncate", "short", "flip", "throttle", "stall")
+
+
+def instead(faults: Faults, kind: str, checksum: str, path: str) -> Response | None:
+    """The answer that takes the place of the true one, if a fault says so."""
+    for name in _INSTEAD:
+        fault = faults.strike(name, kind, checksum=checksum, path=path)
+        if fault is not None:
+            return _answer(fault)
+    return None
+
+
+def _answer(fault: Fault) -> Response:
+    match fault.name:
+        case "status":
+            headers = [("Content-Type", "text/plain")]
+            if "retry_after" in fault.details:
+                headers.append(("Retry-After", str(fault.details["retry_after"])))
+            body = str(fault.details.get("body", "")).encode()
+            return Response(int(fault.number("status", 503)), headers, body)
+        case "try-again":
+            code = fault.details.get("code", "TRY_AGAIN_LATER")
+            body_json: Json = {"serverErrorCode": code, "reason": "Sync zone CAS Op-Lock failed"}
+            if "retry_after" in fault.details:
+                body_json["retryAfter"] = fault.details["retry_after"]
+            return json_response(body_json)
+        case "html":
+            return Response(200, [("Content-Type", "text/html; charset=UTF-8")], HTML_BODY)
+        case "json":
+            return json_response({"error": "internal", "reason": "something went wrong"})
+        case _:
+            return Response(200, [("Content-Type", "application/octet-stream")], TINY_BODY)
+
+
+def in_transit(faults: Faults, response: Response, kind: str, checksum: str, path: str) -> Response:
+    """The answer as it survives its way to the client."""
+    for name in _IN_TRANSIT:
+        fault = faults.strike(name, kind, checksum=checksum, path=path)
+        if fault is not None:
+            response = _damaged(response, fault)
+    return response
+
+
+def _damaged(response: Response, fault: Fault) -> Response:
+    body = bytes(response.body)
+    half = int(fault.number("after", len(body) // 2))
+    delivery = response.delivery or Delivery()
+    match fault.name:
+        case "drop":
+            if "after" in fault.details:
+                delivery.stop_after = half
+            else:
+                delivery.no_answer = True
+        case "truncate":
+            delivery.stop_after = half
+        case "short":
+            body = body[:half]
+        case "flip" if body:
+            at = int(fault.number("at", len(body) // 2)) % len(body)
+            body = body[:at] + bytes([body[at] ^ 0xFF]) + body[at + 1 :]
+        case "throttle":
+            delivery.bytes_per_second = fault.number("bytes_per_second", 65536)
+        case "stall":
+            delivery.stall_after = int(fault.number("after", 0))
+    return Response(response.status, response.headers, body, response.pieces, delivery)

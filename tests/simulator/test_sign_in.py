@@ -1,0 +1,209 @@
+"""Signing in: facts/sign-in.md."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+
+from icloudfs.simulator import Account, Address, LibraryPlan, Simulator
+from tests.simulator.browser import Browser
+
+TINY = LibraryPlan(assets=3, oddities=False, other_zones=False)
+
+
+@asynccontextmanager
+async def at_home(account: Account) -> AsyncIterator[tuple[Simulator, Browser]]:
+    sim = Simulator(TINY, account)
+    async with sim.running() as address, httpx.AsyncClient(trust_env=False, verify=False) as http:
+        yield sim, Browser(http, address.endpoints)
+
+
+async def test_the_whole_way(sim: Simulator, stranger: Browser) -> None:
+    answer = await stranger.password(sim.account)
+    assert answer.status_code == 409
+    assert answer.json()["authType"] == "hsa2"
+    assert answer.headers["X-Apple-ID-Account-Country"] == "USA"
+    first_login = (await stranger.account_login()).json()
+    assert first_login["hsaChallengeRequired"] is True
+    assert "X-APPLE-WEBAUTH-TOKEN" not in stranger.http.cookies
+
+    state = await stranger.auth("GET", "", Accept="application/json")
+    assert [p["id"] for p in state.json()["trustedPhoneNumbers"]] == [1, 2]
+    page = await stranger.auth("GET", "", Accept="text/html")
+    assert re.search(r'<script type="application/json" class="boot_args">\s*\{', page.text)
+
+    await stranger.auth("PUT", "/verify/trusteddevice/securitycode")
+    body = {"securityCode": {"code": sim.account.code}}
+    scnt = stranger.headers["scnt"]
+    accepted = await stranger.auth("POST", "/verify/trusteddevice/securitycode", body)
+    assert accepted.status_code == 204
+    assert stranger.headers["scnt"] != scnt
+    trust = await stranger.auth("GET", "/2sv/trust")
+    assert trust.status_code == 204
+    assert stranger.trust_token
+
+    login = await stranger.account_login()
+    assert login.json()["hsaTrustedBrowser"] is True
+    assert (await stranger.setup("/validate")).status_code == 200
+    assert (await stranger.ask("zones/list", {}))["zones"]
+
+
+async def test_trust_spares_the_code_until_it_expires(sim: Simulator, browser: Browser) -> None:
+    assert (await browser.password(sim.account)).status_code == 200
+    sim.advance(29 * 86_400)
+    assert (await browser.password(sim.account)).status_code == 200
+    sim.advance(2 * 86_400)
+    assert (await browser.password(sim.account)).status_code == 409
+
+
+async def test_wrong_password(sim: Simulator, stranger: Browser) -> None:
+    answer = await stranger.password(sim.account, "wrong")
+    assert answer.status_code == 401
+    assert answer.json()["serviceErrors"][0]["code"] == "-20101"
+
+
+async def test_unknown_account_looks_like_a_wrong_password(stranger: Browser) -> None:
+    answer = await stranger.password(Account(apple_id="nobody@example.com"))
+    assert answer.status_code == 401
+
+
+@pytest.mark.parametrize("camel", [True, False])
+async def test_wrong_code(sim: Simulator, stranger: Browser, camel: bool) -> None:
+    sim.faults.switch(camel_case_errors=camel)
+    await stranger.password(sim.account)
+    body = {"securityCode": {"code": "000000"}}
+    answer = await stranger.auth("POST", "/verify/trusteddevice/securitycode", body)
+    assert answer.status_code == 400
+    assert answer.headers["X-Apple-I-Ercd"] == "-21669"
+    errors = answer.json()["serviceErrors" if camel else "service_errors"]
+    assert errors[0]["code"] == "-21669"
+
+
+async def test_a_code_accepted_with_409(sim: Simulator, stranger: Browser) -> None:
+    sim.faults.switch(code_accepted_with_409=True)
+    await stranger.password(sim.account)
+    before = stranger.session_token
+    body = {"securityCode": {"code": sim.account.code}}
+    answer = await stranger.auth("POST", "/verify/trusteddevice/securitycode", body)
+    assert answer.status_code == 409
+    assert answer.json()["securityCode"]["valid"] is True
+    assert stranger.session_token != before
+    assert (await stranger.auth("GET", "/2sv/trust")).status_code == 204
+
+
+async def test_a_push_may_have_to_come_first(sim: Simulator, stranger: Browser) -> None:
+    sim.faults.switch(push_required=True)
+    await stranger.password(sim.account)
+    path, body = "/verify/trusteddevice/securitycode", {"securityCode": {"code": "123456"}}
+    assert (await stranger.auth("POST", path, body)).status_code == 400
+    assert (await stranger.auth("PUT", path)).status_code == 202
+    assert (await stranger.auth("POST", path, body)).status_code == 204
+
+
+async def test_text_message_to_the_second_phone(sim: Simulator, stranger: Browser) -> None:
+    await stranger.password(sim.account)
+    code = {"phoneNumber": {"id": 2}, "securityCode": {"code": "123456"}, "mode": "sms"}
+    assert (await stranger.auth("POST", "/verify/phone/securitycode", code)).status_code == 400
+    ask = {"phoneNumber": {"id": 2}, "mode": "sms"}
+    assert (await stranger.auth("PUT", "/verify/phone", ask)).status_code == 200
+    assert (await stranger.auth("POST", "/verify/phone/securitycode", code)).status_code == 200
+
+
+async def test_without_two_factor() -> None:
+    async with at_home(Account(two_factor="none", protocol="s2k_fo")) as (sim, browser):
+        assert (await browser.password(sim.account)).status_code == 412
+        assert (await browser.auth("POST", "/repair/complete", {})).status_code == 200
+        login = (await browser.account_login()).json()
+        assert login["hsaChallengeRequired"] is False
+        assert login["dsInfo"]["hsaVersion"] == 0
+        assert (await browser.ask("zones/list", {}))["zones"]
+
+
+async def test_mixed_case_name_and_other_words() -> None:
+    async with at_home(Account(apple_id="Jörg.Beispiel@Example.com", password="pässwörd")) as (
+        sim,
+        browser,
+    ):
+        assert (await browser.password(sim.account)).status_code == 409
+
+
+async def test_a_salt_that_begins_with_zero_only_when_asked(
+    sim: Simulator, stranger: Browser
+) -> None:
+    keeper = sim.application.keeper
+    assert keeper.salt(sim.faults.switches)[0] != 0
+    sim.faults.switch(salt_begins_with_zero=True)
+    assert keeper.salt(sim.faults.switches)[0] == 0
+    assert (await stranger.password(sim.account)).status_code == 409
+
+
+async def test_strict_scnt(sim: Simulator, stranger: Browser) -> None:
+    sim.faults.switch(strict_scnt=True)
+    await stranger.password(sim.account)
+    stale = await stranger.auth("GET", "", scnt="old one")
+    assert stale.status_code == 401
+
+
+async def test_locked_and_security_key(sim: Simulator, stranger: Browser) -> None:
+    sim.faults.switch(account_locked=True)
+    answer = await stranger.password(sim.account)
+    assert answer.status_code == 403
+    assert answer.json()["serviceErrors"][0]["code"] == "-20209"
+    sim.faults.clear()
+    sim.faults.switch(security_key=True)
+    answer = await stranger.password(sim.account)
+    assert answer.json()["fsaChallenge"]["rpId"] == "apple.com"
+
+
+async def test_the_other_region() -> None:
+    async with at_home(Account(region="china")) as (sim, browser):
+        await browser.password(sim.account)
+        body = {"dsWebAuthToken": browser.session_token}
+        home = {"Origin": "https://www.icloud.com"}
+        answer = await browser.setup("/accountLogin", body, **home)
+        assert answer.json() == {"domainToUse": "iCloud.com.cn"}
+        assert (await browser.account_login()).json()["dsInfo"]
+
+
+async def test_no_session_is_421_and_a_dead_one_401(
+    sim: Simulator, address: Address, browser: Browser
+) -> None:
+    async with httpx.AsyncClient(trust_env=False, verify=False) as http:
+        fresh = Browser(http, address.endpoints)
+        fresh.database = browser.database
+        assert (await fresh.call("zones/list", {})).status_code == 421
+        validate = await fresh.setup("/validate")
+        assert validate.status_code == 421
+        assert "Missing X-APPLE-WEBAUTH-TOKEN cookie" in validate.text
+    sim.expire("web-token")
+    assert (await browser.call("zones/list", {})).status_code == 401
+    assert (await browser.account_login()).status_code == 200
+    assert (await browser.call("zones/list", {})).status_code == 200
+    await browser.setup("/logout", {"trustBrowser": True, "allBrowsers": False})
+    assert (await browser.call("zones/list", {})).status_code == 421
+
+
+async def test_database_answers_reissue_the_web_token(browser: Browser) -> None:
+    before = browser.http.cookies["X-APPLE-WEBAUTH-TOKEN"]
+    for _ in range(6):
+        await browser.ask("zones/list", {})
+    assert browser.http.cookies["X-APPLE-WEBAUTH-TOKEN"] != before
+    await browser.ask("zones/list", {})
+
+
+async def test_advanced_data_protection() -> None:
+    async with at_home(Account(advanced_data_protection=True)) as (sim, browser):
+        await browser.sign_in(sim.account)
+        assert (await browser.call("zones/list", {})).status_code == 423
+        state = (await browser.setup("/requestWebAccessState")).json()
+        assert state == {"isICDRSDisabled": True, "isDeviceConsentedForPCS": False}
+        ask = {"appName": "photos", "derivedFromUserAction": True}
+        assert (await browser.setup("/requestPCS", ask)).json()["status"] == "failure"
+        assert (await browser.setup("/requestPCS", ask)).json()["status"] == "success"
+        assert (await browser.call("zones/list", {})).status_code == 200
+        sim.advance(3700)
+        assert (await browser.call("zones/list", {})).status_code == 423
