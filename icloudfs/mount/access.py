@@ -1,0 +1,59 @@
+"""Who may do what: nothing may be written by anybody, the rest is owner, group and mode.
+
+Without ``default_permissions`` the kernel checks no mode bits at all (DESIGN §7). As long as only the
+owner can see the mount that is enough; with ``allow_other`` the operations ask here. Two things keep the
+kernel from answering others out of its own memory: names in a directory that is not everybody's get no
+timeout, so each walk through it is a look-up with a caller; and a file in there has a mode of its own.
+What is left is that attributes of a number that is already known are told to whoever holds it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+import pyfuse3
+
+from icloudfs.mount.attributes import Attributes, is_directory
+from icloudfs.tree.directory import Inode
+
+ROOT_USER = 0
+
+
+class Access:
+    """Answers for one mount. ``wanted`` is a mask of os.R_OK, os.W_OK and os.X_OK."""
+
+    def __init__(self, attributes: Attributes) -> None:
+        self._attributes = attributes
+
+    def may(self, inode: Inode, wanted: int, caller: pyfuse3.RequestContext) -> bool:
+        """Whether mode, owner and group let ``caller`` read or search. Writing is not judged here."""
+        wanted &= os.R_OK | os.X_OK
+        mode = self._attributes.mode(inode)
+        if caller.uid == ROOT_USER:
+            executable = is_directory(inode) or mode & 0o111
+            return bool(executable) or not wanted & os.X_OK
+        return wanted & ~self._granted(mode, caller) == 0
+
+    def is_private(self, directory: Inode) -> bool:
+        """Whether somebody may not search ``directory``."""
+        everybody = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
+        return self._attributes.mode(directory) & everybody != everybody
+
+    def _granted(self, mode: int, caller: pyfuse3.RequestContext) -> int:
+        """The three bits that count for ``caller``: the owner's, the group's or everybody's."""
+        if caller.uid == self._attributes.uid:
+            return mode >> 6 & 0o7
+        of_group, of_others = mode >> 3 & 0o7, mode & 0o7
+        if of_group == of_others or not self._in_group(caller):
+            return of_others
+        return of_group
+
+    def _in_group(self, caller: pyfuse3.RequestContext) -> bool:
+        if caller.gid == self._attributes.gid:
+            return True
+        try:
+            # Reads /proc/<pid>/status, hence only where the group decides. The pid is a thread's.
+            return self._attributes.gid in pyfuse3.get_sup_groups(caller.pid)
+        except (OSError, RuntimeError):
+            return False  # gone already, or in a PID namespace that we cannot see

@@ -1,0 +1,41 @@
+"""How many reads the kernel lets wait at once.
+
+Buffered reads are read-ahead, which the kernel counts as background requests, twelve at a time. When twelve
+wait for the network, the thirteenth, of a file that lies ready in the cache, waits as well: 18.5 s with 16
+slow readers (facts/fuse.md §0.2). The limit cannot be negotiated through pyfuse3, only written to the
+control filesystem, by the user who mounted. Where that is not there, files that are not whole are opened for
+direct reads, which are not background requests.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from icloudfs.mount import mount_table
+
+log = logging.getLogger(__name__)
+
+CONNECTIONS = Path("/sys/fs/fuse/connections")
+MAX_BACKGROUND = 256
+CONGESTION_THRESHOLD = 192
+
+
+def raise_background_limit(mount_point: Path) -> bool:
+    """Raise the limit of the mount at ``mount_point`` (absolute); False if it cannot be done."""
+    mounted = mount_table.mounted_at(mount_point)
+    raised = mounted is not None and _write_limits(CONNECTIONS / str(mounted.minor))
+    if raised:
+        log.info("up to %d reads may wait at once", MAX_BACKGROUND)
+    else:
+        log.info("%s cannot be written: files are read directly until they are whole", CONNECTIONS)
+    return raised
+
+
+def _write_limits(connection: Path) -> bool:
+    try:
+        (connection / "max_background").write_text(str(MAX_BACKGROUND))
+        (connection / "congestion_threshold").write_text(str(CONGESTION_THRESHOLD))
+    except OSError:
+        return False
+    return True

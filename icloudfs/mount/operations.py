@@ -1,0 +1,248 @@
+"""Every request of the kernel, answered.
+
+``lookup``, ``getattr`` and ``readdir`` are one indexed query each and plain functions: they cannot wait,
+because a slow look-up blocks its whole directory (facts/fuse.md §1.2). Only ``read``, and ``statfs`` now and
+then, wait for anything. Whatever would write is refused (read_only.py).
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import stat
+from collections.abc import Sequence
+
+import pyfuse3
+from pyfuse3 import (
+    EntryAttributes,
+    FileHandleT,
+    FileInfo,
+    FileNameT,
+    FlagT,
+    FUSEError,
+    InodeT,
+    ModeT,
+    ReaddirToken,
+    RequestContext,
+    StatvfsData,
+    XAttrNameT,
+)
+
+from icloudfs.mount.access import Access
+from icloudfs.mount.attributes import TIMEOUT, Attributes, missing_entry
+from icloudfs.mount.contents import Contents, OpenFile
+from icloudfs.mount.guard import guarded
+from icloudfs.mount.read_only import ReadOnly
+from icloudfs.mount.settings import MountSettings
+from icloudfs.mount.special import SpecialFiles
+from icloudfs.mount.volume import Volume
+from icloudfs.mount.xattrs import Xattrs
+from icloudfs.tree.directory import ROOT, Directory, Inode
+
+PAGE = 256
+"""Entries of a directory a query; 196 fit the 32 KiB that glibc asks for (facts/fuse.md §1.2)."""
+
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND
+_EMPTY_ROOT = Inode(ROOT, stat.S_IFDIR | 0o555, 4096, 0, 0, 2)
+"""The root before the first page of the library has come: there is no row for it yet."""
+
+_DOT_CURSOR = 1
+_DOTDOT_CURSOR = 2
+"""Cursors behind ``.`` and ``..``. All others are inode numbers, which begin at 2^32."""
+
+
+class Operations(ReadOnly):
+    """The handlers of one mount. They run on the event loop, one at a time between awaits."""
+
+    supports_dot_lookup = True  # for NFS, which comes back with numbers instead of paths
+
+    def __init__(
+        self,
+        settings: MountSettings,
+        directory: Directory,
+        contents: Contents,
+        xattrs: Xattrs,
+        volume: Volume,
+    ) -> None:
+        super().__init__()
+        self.settings = settings
+        self.direct_until_whole = False
+        """Whether reads of files that are not whole bypass the page cache (limits.py)."""
+        self._directory = directory
+        self._contents = contents
+        self._xattrs = xattrs
+        self._volume = volume
+        self._special = SpecialFiles(settings)
+        self._attributes = Attributes(settings)
+        self._access = Access(self._attributes)
+        self._missing = missing_entry()
+        self._handles: dict[FileHandleT, OpenFile] = {}
+        self._numbers = itertools.count(1)
+
+    # -- names and attributes ----------------------------------------------------------------------
+
+    @guarded
+    def lookup(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> EntryAttributes:
+        timeout = TIMEOUT
+        if self.settings.allow_other:
+            self._require(parent_inode, os.X_OK, ctx)
+            timeout = self._entry_timeout(parent_inode)
+        inode = self._named(parent_inode, name)
+        if inode is not None:
+            return self._attributes.of(inode, timeout)
+        if timeout == 0:
+            raise FUSEError(errno.ENOENT)
+        return self._missing
+
+    def _named(self, parent: int, name: bytes) -> Inode | None:
+        inode = self._directory.lookup(parent, name)
+        if inode is not None:
+            return inode
+        if parent == ROOT:
+            special = self._special.named(name)
+            if special is not None:
+                return special.inode
+        if name == b".":
+            return self._inode(parent)
+        if name == b"..":
+            return self._inode(self._above(parent))
+        return None
+
+    def _above(self, ino: int) -> int:
+        return self._directory.parent(ino) or ROOT
+
+    @guarded
+    def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:  # noqa: ARG002
+        return self._attributes.of(self._inode(inode))
+
+    def _inode(self, ino: int) -> Inode:
+        """The inode of that number. ESTALE if it is gone: the kernel then looks its name up again."""
+        inode = self._directory.getattr(ino)
+        if inode is not None:
+            return inode
+        special = self._special.numbered(ino)
+        if special is not None:
+            return special.inode
+        if ino == ROOT:
+            return _EMPTY_ROOT
+        raise FUSEError(errno.ESTALE)
+
+    async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
+        """Inode numbers are for ever; there is nothing to count."""
+
+    # -- directories -------------------------------------------------------------------------------
+
+    @guarded
+    def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
+        if self.settings.allow_other:
+            self._require(inode, os.R_OK, ctx)
+        return inode
+
+    @guarded
+    def readdir(self, fh: FileHandleT, start_id: int, token: ReaddirToken) -> None:
+        """Fill one reply with entries behind cursor ``start_id``, attributes and all.
+
+        The cursor is the inode number, unique in a directory: whatever comes or goes between two
+        replies, nothing is told twice and nothing that stays is left out.
+        """
+        if start_id < _DOTDOT_CURSOR and not self._reply_dots(fh, start_id, token):
+            return
+        timeout = self._entry_timeout(fh) if self.settings.allow_other else TIMEOUT
+        reply, attributes = pyfuse3.readdir_reply, self._attributes.of
+        for name, inode in self._directory.page(fh, start_id, PAGE):
+            if not reply(token, name, attributes(inode, timeout), inode.ino):
+                return
+
+    def _reply_dots(self, ino: int, start_id: int, token: ReaddirToken) -> bool:
+        """``.`` and ``..``, which the kernel neither invents nor looks up. False: the reply is full."""
+        dots = ((b".", _DOT_CURSOR, ino), (b"..", _DOTDOT_CURSOR, self._above(ino)))
+        return all(
+            pyfuse3.readdir_reply(token, name, self._attributes.of(self._inode(number)), cursor)
+            for name, cursor, number in dots
+            if cursor > start_id
+        )
+
+    @guarded
+    def releasedir(self, fh: FileHandleT) -> None:
+        """The handle is the inode number: nothing to let go of."""
+
+    # -- files -------------------------------------------------------------------------------------
+
+    @guarded
+    def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
+        if flags & _WRITING:
+            raise FUSEError(errno.EROFS)
+        if self.settings.allow_other:
+            self._require(inode, os.R_OK, ctx)
+        handle = self._open(inode)
+        number = next(self._numbers)
+        self._handles[number] = handle
+        direct = self.direct_until_whole and not handle.whole
+        return FileInfo(fh=number, keep_cache=not direct, direct_io=direct)
+
+    def _open(self, ino: int) -> OpenFile:
+        file = self._directory.file(ino)
+        if file is not None:
+            return self._contents.open(file)
+        special = self._special.numbered(ino)
+        if special is not None:
+            return special
+        raise FUSEError(errno.ESTALE)
+
+    @guarded
+    async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
+        """Inline when the bytes are at hand: a thread for each read is four times slower
+        (facts/fuse.md §0.9)."""
+        handle = self._handles[fh]
+        data = handle.read_now(off, size)
+        if data is None:
+            data = await handle.read(off, size)
+        return data
+
+    @guarded
+    def release(self, fh: FileHandleT) -> None:
+        self._handles.pop(fh).close()
+
+    # -- the volume, permissions, xattrs -----------------------------------------------------------
+
+    @guarded
+    async def statfs(self, ctx: RequestContext) -> StatvfsData:  # noqa: ARG002
+        return (await self._volume.figures()).as_statvfs()
+
+    @guarded
+    def access(self, inode: InodeT, mode: ModeT, ctx: RequestContext) -> bool:
+        """EROFS to whoever asks for writing: a file manager must not offer to paste."""
+        found = self._inode(inode)
+        if mode & os.W_OK:
+            raise FUSEError(errno.EROFS)
+        return self._access.may(found, mode, ctx)
+
+    @guarded
+    def getxattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> bytes:
+        if not self.settings.xattrs:
+            raise FUSEError(errno.ENOSYS)
+        value = None
+        if self._xattrs.knows(name):
+            if self.settings.allow_other:
+                self._require(inode, os.R_OK, ctx)
+            value = self._xattrs.get(inode, name)
+        if value is None:
+            raise FUSEError(errno.ENODATA)
+        return value
+
+    @guarded
+    def listxattr(self, inode: InodeT, ctx: RequestContext) -> Sequence[XAttrNameT]:
+        if not self.settings.xattrs:
+            raise FUSEError(errno.ENOSYS)
+        if self.settings.allow_other:
+            self._require(inode, os.R_OK, ctx)
+        return self._xattrs.names(inode)
+
+    def _require(self, ino: int, wanted: int, ctx: RequestContext) -> None:
+        if not self._access.may(self._inode(ino), wanted, ctx):
+            raise FUSEError(errno.EACCES)
+
+    def _entry_timeout(self, directory: int) -> float:
+        """None at all in a directory that is not everybody's (access.py)."""
+        return 0.0 if self._access.is_private(self._inode(directory)) else TIMEOUT

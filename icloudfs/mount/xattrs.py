@@ -1,0 +1,182 @@
+"""What iCloud knows of a photo, as extended attributes of its files. Read without fetching content.
+
+``user.xdg.*`` and ``user.baloo.rating`` are what Gwenview and ``gio`` ask for; ``user.icloudfs.*`` is our own
+(facts/desktop.md §2.2). A name that a file has no value for is neither listed nor answered.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
+
+import apsw
+import msgspec
+
+_QUERY = """
+SELECT asset.name, asset.master, zone.name, asset.added, asset.taken, asset.zone_offset, asset.time_zone,
+       coalesce(master.filename, ''), asset.latitude, asset.longitude, asset.favorite, asset.hidden,
+       asset.width, asset.height, asset.duration, asset.caption, asset.description, asset.keywords,
+       inode.checksum, content.status, content.pinned, content.sha256, asset.zone
+  FROM inode
+  JOIN asset ON asset.id = inode.asset
+  JOIN zone ON zone.id = asset.zone
+  LEFT JOIN master ON master.zone = asset.zone AND master.name = asset.master
+  LEFT JOIN content ON content.checksum = inode.checksum
+ WHERE inode.ino = ?
+"""
+
+_ALBUMS = """
+SELECT album.title FROM relation
+  JOIN album ON album.zone = relation.zone AND album.name = relation.album
+ WHERE relation.zone = ? AND relation.asset = ? AND NOT album.deleted
+ ORDER BY album.title
+"""
+
+
+class Photo(msgspec.Struct, frozen=True, array_like=True):
+    """One row of ``_QUERY`` and the albums it is in. Times in milliseconds, duration in seconds."""
+
+    asset: str
+    master: str
+    library: str
+    added: int | None
+    taken: int | None
+    zone_offset: int
+    """Seconds east of UTC where it was taken."""
+    time_zone: str
+    original_name: str
+    latitude: float | None
+    longitude: float | None
+    favorite: bool
+    hidden: bool
+    width: int
+    height: int
+    duration: float
+    caption: str
+    description: str
+    keywords: list[str]
+    checksum: str
+    status: str | None
+    pinned: bool | None
+    sha256: str | None
+    albums: list[str]
+
+
+class Xattrs:
+    """Answers from the asset's row, on the event loop's own connection."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def knows(self, name: bytes) -> bool:
+        """Whether ``name`` can have a value at all. ``ls -l`` asks for two others a file: no query."""
+        return name.startswith(b"user.") and name in _VALUES
+
+    def get(self, ino: int, name: bytes) -> bytes | None:
+        """The value, or None if the file or directory has none of that name."""
+        photo = self._photo(ino)
+        value = None if photo is None else _VALUES[name](photo)
+        return value.encode() if value else None
+
+    def names(self, ino: int) -> list[bytes]:
+        """The names that have a value."""
+        photo = self._photo(ino)
+        return [] if photo is None else [name for name, value in _VALUES.items() if value(photo)]
+
+    def _photo(self, ino: int) -> Photo | None:
+        row = self._connection.execute(_QUERY, (ino,)).fetchone()
+        if row is None:
+            return None
+        values = dict(zip(Photo.__struct_fields__, row, strict=True))
+        keywords, asset, zone = str(values["keywords"]), values["asset"], values["albums"]
+        titles = [title for (title,) in self._connection.execute(_ALBUMS, (zone, asset))]
+        decoded = {"keywords": msgspec.json.decode(keywords or "[]"), "albums": titles}
+        return msgspec.convert([*(values | decoded).values()], Photo, strict=False)
+
+
+def _comment(photo: Photo) -> str:
+    return "\n".join(text for text in (photo.caption, photo.description) if text)
+
+
+def _tags(photo: Photo) -> str:
+    """Separated by commas, so a comma within one becomes a space."""
+    tags = [*photo.keywords, *photo.albums, *(["Favorite"] if photo.favorite else [])]
+    return ",".join(dict.fromkeys(tag.replace(",", " ") for tag in tags))
+
+
+def _rating(photo: Photo) -> str:
+    """Baloo counts half stars: 10 is five of them."""
+    return "10" if photo.favorite else ""
+
+
+def _state(photo: Photo) -> str:
+    """Where the bytes are: remote, partial, cached, pinned (cached and never evicted) or failed."""
+    if photo.status == "downloaded":
+        return "pinned" if photo.pinned else "cached"
+    return photo.status or "remote"
+
+
+def _location(photo: Photo) -> str:
+    if photo.latitude is None or photo.longitude is None:
+        return ""
+    return f"{photo.latitude:.6f},{photo.longitude:.6f}"
+
+
+def _duration(photo: Photo) -> str:
+    seconds = photo.duration
+    return f"{seconds:.3f}" if math.isfinite(seconds) and seconds > 0 else ""
+
+
+def _dimensions(photo: Photo) -> str:
+    return f"{photo.width}x{photo.height}" if photo.width and photo.height else ""
+
+
+def _added(photo: Photo) -> str:
+    return "" if photo.added is None else _iso(photo.added, UTC)
+
+
+def _taken(photo: Photo) -> str:
+    """On the clock of the place where it was taken."""
+    if photo.taken is None:
+        return ""
+    return _iso(photo.taken, timezone(timedelta(seconds=photo.zone_offset)))
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _iso(milliseconds: int, zone: timezone) -> str:
+    """ISO 8601 in whole seconds, as the mtime; '' beyond the calendar (year 1 to 9999)."""
+    try:
+        return (_EPOCH + timedelta(seconds=milliseconds // 1000)).astimezone(zone).isoformat()
+    except OverflowError:
+        return ""
+
+
+def _flag(value: bool) -> str:
+    return "1" if value else "0"
+
+
+_VALUES: dict[bytes, Callable[[Photo], str | None]] = {
+    b"user.xdg.comment": _comment,
+    b"user.xdg.tags": _tags,
+    b"user.baloo.rating": _rating,
+    b"user.icloudfs.asset": lambda photo: photo.asset,
+    b"user.icloudfs.master": lambda photo: photo.master,
+    b"user.icloudfs.library": lambda photo: photo.library,
+    b"user.icloudfs.added": _added,
+    b"user.icloudfs.taken": _taken,
+    b"user.icloudfs.time_zone": lambda photo: photo.time_zone,
+    b"user.icloudfs.original_name": lambda photo: photo.original_name,
+    b"user.icloudfs.location": _location,
+    b"user.icloudfs.dimensions": _dimensions,
+    b"user.icloudfs.duration": _duration,
+    b"user.icloudfs.favorite": lambda photo: _flag(photo.favorite),
+    b"user.icloudfs.hidden": lambda photo: _flag(photo.hidden),
+    b"user.icloudfs.albums": lambda photo: "\n".join(photo.albums),
+    b"user.icloudfs.state": _state,
+    b"user.icloudfs.checksum": lambda photo: photo.checksum,
+    b"user.icloudfs.sha256": lambda photo: photo.sha256,
+}
+"""Every name, and how its value is made; an empty value means there is none."""

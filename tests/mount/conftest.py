@@ -1,0 +1,52 @@
+"""What a machine must have for real mounts; as root, it is set up here and put back afterwards."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from icloudfs.mount.limits import CONNECTIONS
+from tests.mount.library import Library
+
+DEVICE = Path("/dev/fuse")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _fuse() -> Iterator[None]:
+    """/dev/fuse for everybody, and the control filesystem, as systemd has them."""
+    assert os.geteuid() == 0, "these tests mount as several users: run them as root"
+    assert DEVICE.exists(), "there is no /dev/fuse; in a container, pass --device /dev/fuse"
+    mode = stat.S_IMODE(DEVICE.stat().st_mode)
+    DEVICE.chmod(0o666)
+    missing = not os.path.ismount(CONNECTIONS)
+    if missing:
+        subprocess.run(["mount", "-t", "fusectl", "none", str(CONNECTIONS)], check=True)
+    yield
+    if missing:
+        subprocess.run(["umount", str(CONNECTIONS)], check=True)
+    DEVICE.chmod(mode)
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A scratch folder that every user can reach (pytest's own are root's alone)."""
+    folder = Path(tempfile.mkdtemp(prefix="icloudfs-test-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def library(place: Path) -> Iterator[Library]:
+    state = place / "state"
+    state.mkdir()
+    library = Library(state / "me.db")
+    yield library
+    library.close()

@@ -1,0 +1,130 @@
+"""Who sees what: the owner, root and another user, with ``allow_other`` and without."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from icloudfs.tree.directory import ROOT as ROOT_INO
+from tests.mount.library import Library
+from tests.mount.mounted import OTHER, OWNER, ROOT, Mount, User
+
+FUSE_CONF = Path("/etc/fuse.conf")
+
+
+@pytest.fixture
+def fuse_conf() -> Iterator[Path]:
+    """/etc/fuse.conf, put back afterwards; whatever the machine says, users may not mount for others."""
+    before = FUSE_CONF.read_text() if FUSE_CONF.exists() else None
+    FUSE_CONF.write_text((before or "").replace("\nuser_allow_other", ""))
+    yield FUSE_CONF
+    if before is None:
+        FUSE_CONF.unlink()
+    else:
+        FUSE_CONF.write_text(before)
+
+
+@pytest.fixture
+def _user_allow_other(fuse_conf: Path) -> None:
+    """Let ordinary users mount for others."""
+    fuse_conf.write_text(fuse_conf.read_text() + "\nuser_allow_other\n")
+
+
+def fill(library: Library) -> None:
+    library.file(ROOT_INO, "photo")
+    hidden = library.directory(ROOT_INO, "Hidden", 0o700)
+    library.file(hidden, "secret", mode=0o400)
+    library.file(library.directory(hidden, "2024"), "deeper", mode=0o400)
+    library.close()
+
+
+def attempt(user: User, program: str, path: Path) -> str:
+    """'done' or the name of the errno that ``program`` met."""
+    return user.python(
+        "import errno, os, sys\npath = sys.argv[1]\n"
+        f"try: {program}; print('done')\nexcept OSError as error: print(errno.errorcode[error.errno])",
+        str(path),
+    )
+
+
+READ = "open(path, 'rb').read()"
+LIST = "os.listdir(path)"
+STAT = "os.stat(path)"
+XATTR = "os.getxattr(path, 'user.icloudfs.asset')"
+
+
+def test_without_allow_other_it_is_the_owners_alone(library: Library, place: Path) -> None:
+    fill(library)
+    with Mount(library.path, place / "mnt", user=OWNER) as mount:
+        assert attempt(OWNER, READ, mount.path / "photo") == "done"
+        assert attempt(OWNER, READ, mount.path / "Hidden/secret") == "done"
+        for user in (OTHER, ROOT):
+            assert attempt(user, LIST, mount.path) == "EACCES"
+            assert attempt(user, STAT, mount.path / "photo") == "EACCES"
+        assert mount.stop() == 0
+
+
+@pytest.mark.usefixtures("_user_allow_other")
+@pytest.mark.parametrize("owner", [OWNER, ROOT], ids=lambda user: user.name)
+def test_with_allow_other_the_modes_decide(library: Library, place: Path, owner: User) -> None:
+    fill(library)
+    with Mount(library.path, place / "mnt", user=owner, allow_other=True) as mount:
+        for user in (owner, ROOT):
+            # First those who may, so that the kernel has it all in memory when the other one asks.
+            assert attempt(user, LIST, mount.path / "Hidden") == "done"
+            assert attempt(user, READ, mount.path / "Hidden/secret") == "done"
+            assert attempt(user, XATTR, mount.path / "Hidden/secret") == "done"
+            assert attempt(user, READ, mount.path / "Hidden/2024/deeper") == "done"
+        for program in (LIST, "os.chdir(path)"):
+            assert attempt(OTHER, program, mount.path) == "done"
+            assert attempt(OTHER, program, mount.path / "Hidden") == "EACCES"
+        for program in (READ, XATTR):
+            assert attempt(OTHER, program, mount.path / "photo") == "done"
+        for program in (STAT, READ, XATTR):
+            for secret in ("Hidden/secret", "Hidden/2024/deeper", "Hidden/nothing"):
+                assert attempt(OTHER, program, mount.path / secret) == "EACCES"
+        refused = attempt(OTHER, "open(path, 'wb')", mount.path / "photo")
+        assert refused == "EROFS"
+
+
+@pytest.mark.usefixtures("_user_allow_other")
+def test_groups_count(library: Library, place: Path) -> None:
+    fill(library)
+    with Mount(library.path, place / "mnt", user=OWNER, allow_other=True, umask=0o007) as mount:
+        photo = str(mount.path / "photo")
+        member = OTHER.run("cat", photo, extra_groups=[OWNER.gid])
+        assert (member.returncode, len(member.stdout)) == (0, 1000)
+        assert OTHER.run("cat", photo).returncode != 0
+        assert OWNER.run("cat", photo).returncode == 0
+
+
+@pytest.mark.usefixtures("_user_allow_other")
+def test_umask_takes_bits_away(library: Library, place: Path) -> None:
+    fill(library)
+    with Mount(library.path, place / "mnt", umask=0o077, allow_other=True) as mount:
+        assert (mount.path / "photo").stat().st_mode & 0o777 == 0o400
+        assert attempt(OTHER, LIST, mount.path) == "EACCES"
+
+
+@pytest.mark.usefixtures("fuse_conf")
+def test_allow_other_needs_permission(library: Library, place: Path) -> None:
+    """fusermount3's complaint becomes a sentence and what to do."""
+    fill(library)
+    with Mount(
+        library.path, place / "mnt", user=OWNER, allow_other=True, expect_ready=False
+    ) as mount:
+        assert mount.process.wait(10) == 7, mount.log.read_text()
+        assert "user_allow_other" in mount.first_answer["hint"]
+
+
+def test_only_the_owner_may_unmount(library: Library, place: Path) -> None:
+    fill(library)
+    with Mount(library.path, place / "mnt", user=OWNER) as mount:
+        assert subprocess.run(
+            ["fusermount3", "-u", str(mount.path)], user=OTHER.uid, capture_output=True, check=False
+        ).returncode
+        assert os.path.ismount(mount.path) or OWNER.run("ls", str(mount.path)).returncode == 0

@@ -1,0 +1,97 @@
+"""What iCloud knows of a photo, as extended attributes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from icloudfs.tree.directory import ROOT as ROOT_INO
+from tests.mount.library import TAKEN, Library
+from tests.mount.mounted import Mount
+
+ASSET = """
+UPDATE asset SET favorite = 1, caption = 'Am See', description = 'lang', keywords = '["Urlaub","a,b"]',
+  latitude = 52.5, longitude = 13.25, duration = 2.5 WHERE id = 1
+"""
+
+
+@pytest.fixture
+def mount(library: Library, place: Path) -> Iterator[Mount]:
+    library.file(ROOT_INO, "photo", checksum="sum")
+    library.file(ROOT_INO, "plain")
+    execute = library.connection.execute
+    execute(ASSET)
+    for name, title, deleted in (("one", "Am See", 0), ("two", "Früher", 0), ("gone", "Weg", 1)):
+        library.insert("album", zone=1, name=name, title=title, deleted=deleted)
+        library.insert("relation", zone=1, asset="A1", album=name)
+    library.insert("content", checksum="sum", size=1000, status="downloaded", path="x", sha256="ab")
+    library.close()
+    with Mount(library.path, place / "mnt") as mount:
+        yield mount
+
+
+def test_every_name(mount: Mount) -> None:
+    photo = mount.path / "photo"
+    found = {name: os.getxattr(photo, name).decode() for name in os.listxattr(photo)}
+    assert found == {
+        "user.xdg.comment": "Am See\nlang",
+        "user.xdg.tags": "Urlaub,a b,Am See,Früher,Favorite",
+        "user.baloo.rating": "10",
+        "user.icloudfs.asset": "A1",
+        "user.icloudfs.master": "M1",
+        "user.icloudfs.library": "PrimarySync",
+        "user.icloudfs.added": "2023-11-14T22:13:20+00:00",
+        "user.icloudfs.taken": "2023-11-15T00:13:20+02:00",
+        "user.icloudfs.time_zone": "Europe/Berlin",
+        "user.icloudfs.original_name": "original of photo",
+        "user.icloudfs.location": "52.500000,13.250000",
+        "user.icloudfs.dimensions": "4032x3024",
+        "user.icloudfs.duration": "2.500",
+        "user.icloudfs.favorite": "1",
+        "user.icloudfs.hidden": "0",
+        "user.icloudfs.albums": "Am See\nFrüher",
+        "user.icloudfs.state": "cached",
+        "user.icloudfs.checksum": "sum",
+        "user.icloudfs.sha256": "ab",
+    }
+    assert TAKEN == 1_700_000_000
+
+
+def test_what_has_no_value_is_not_there(mount: Mount) -> None:
+    listed = os.listxattr(mount.path / "plain")
+    assert "user.baloo.rating" not in listed and "user.icloudfs.sha256" not in listed
+    assert os.getxattr(mount.path / "plain", "user.icloudfs.state") == b"remote"
+    for path, name in (
+        ("plain", "user.baloo.rating"),
+        ("plain", "user.unknown"),
+        ("plain", "security.selinux"),
+        ("", "user.icloudfs.asset"),
+    ):
+        with pytest.raises(OSError) as caught:
+            os.getxattr(mount.path / path, name)
+        assert caught.value.errno == errno.ENODATA
+    assert os.listxattr(mount.path) == []
+
+
+def test_programs_can_copy_them(mount: Mount, place: Path) -> None:
+    shown = subprocess.run(
+        ["getfattr", "-d", mount.path / "photo"], capture_output=True, text=True, check=True
+    ).stdout
+    assert 'user.icloudfs.asset="A1"' in shown
+    subprocess.run(["cp", "-a", mount.path / "photo", place / "copy"], check=True)
+
+
+def test_noxattr(library: Library, place: Path) -> None:
+    library.file(ROOT_INO, "photo")
+    library.close()
+    with Mount(library.path, place / "mnt", xattrs=False) as mount:
+        for _ in range(3):
+            with pytest.raises(OSError) as caught:
+                os.getxattr(mount.path / "photo", "user.icloudfs.asset")
+            assert caught.value.errno == errno.EOPNOTSUPP
+        assert mount.asked("getxattr") == 1
