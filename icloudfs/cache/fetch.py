@@ -1,0 +1,495 @@
+"""One content that somebody has open: what of it may be read, and getting the rest of it here.
+
+There is one ``Fetch`` a checksum, however many readers and files (cache.py). Readers wait; *pulls* bring
+ranges; whoever brings the last byte has the whole verified, in the same task.
+
+What may be read
+    Once whole and verified: everything. Before that
+    * of a photo (up to ``whole_below`` bytes) its head alone, and only in small pieces: who sniffs at types
+      or reads EXIF must not cost a download, but who copies must not get a byte that was not checked;
+    * of a larger file what is present: it streams, and is verified when the last hole is filled.
+
+Invariants (between two awaits)
+    * No byte is claimed by two pulls, and none that is present is claimed: nothing is transferred twice.
+    * While ``_busy`` (the bytes are being checked or thrown away) there are no pulls.
+    * An error is told to those who wait for it and then forgotten; the next read tries again.
+    * Every waiter is woken by the end of the pulls that it waits for, and those end (pull.py).
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import apsw
+import msgspec
+import trio
+
+from icloudfs.cache.holding import Holding
+from icloudfs.cache.pull import Means, Pull
+from icloudfs.cache.ranges import RangeSet
+from icloudfs.cache.readahead import LARGEST_WINDOW, Place
+from icloudfs.cache.source import Interrupted
+from icloudfs.errors import (
+    ContentError,
+    ContentMismatch,
+    ContentUnavailable,
+    IcloudfsError,
+    Offline,
+)
+from icloudfs.state import contents
+from icloudfs.tree.directory import File
+
+log = logging.getLogger(__name__)
+
+SMALL = 64 << 10
+"""Bytes of the largest read that the head answers. The kernel turns an ordinary first read of up to 32 KiB
+into one of up to 64 KiB (readahead doubles it, in powers of two), and what copies reads 128 KiB at once."""
+
+FAR = 4 << 20
+"""Bytes that a reader waits for to flow by, before a range of its own is opened where it wants to be."""
+
+IDLE = 2.0
+"""Seconds after the last read at a place until fetching ahead of it stops."""
+
+_MOST_PLACES = 8
+
+_VERIFY_AGAIN = 10.0
+"""Seconds after the disk refused to take a whole content until that is tried again."""
+
+
+class Transfer(msgspec.Struct, frozen=True):
+    """A content on its way, for ``status``."""
+
+    checksum: str
+    ino: int
+    size: int
+    done: int
+    """Bytes that are here."""
+    rate: float
+    """Bytes a second."""
+    waiting: int
+    """Readers that wait for it."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What may be read before a content is whole. Sizes in bytes."""
+
+    whole_below: int
+    head: int
+    strict: bool
+
+
+class _Waiter:
+    """Somebody who needs ``[start, stop)``, or the whole."""
+
+    def __init__(self, start: int, stop: int, *, whole: bool) -> None:
+        self.start = start
+        self.stop = stop
+        self.whole = whole
+        self.woken = trio.Event()
+        self.error: Exception | None = None
+
+
+class Fetch:
+    """Everything that goes on about one content."""
+
+    def __init__(
+        self,
+        file: File,
+        holding: Holding,
+        rules: Rules,
+        means: Means,
+        nursery: trio.Nursery,
+        *,
+        proved_wrong: Callable[[str], None],
+        left_alone: Callable[[Fetch], None],
+    ) -> None:
+        """``proved_wrong`` is told when bytes that were read should not have been; ``left_alone`` when
+        nothing goes on any more."""
+        self.file = file
+        self.holding = holding
+        self.readers = 0
+        """Open handles, reads and whole fetches: who might still want something."""
+        self._rules = rules
+        self._means = means
+        self._nursery = nursery
+        self._proved_wrong = proved_wrong
+        self._left_alone = left_alone
+        self._pulls: list[Pull] = []
+        self._places: list[Place] = []
+        self._waiters: set[_Waiter] = set()
+        self._verdict: ContentError | None = None
+        self._busy = False
+        self._read_unverified = False
+        self._stopped = False
+        self._not_to_verify_before = -math.inf
+
+    # -- what may be read ------------------------------------------------------------------------
+
+    def may_read(self, start: int, stop: int) -> bool:
+        """Whether bytes ``[start, stop)`` are here and may be shown to a reader."""
+        if self.holding.whole:
+            return True
+        allowed = self._streams or self._is_head(start, stop)
+        return allowed and self.holding.present.covers(start, stop)
+
+    def was_read(self, start: int, stop: int) -> None:
+        """A reader got these bytes: keep ahead of it."""
+        if self.holding.whole:
+            return
+        self._read_unverified = True
+        if self._streams:
+            self._go_ahead(start, stop)
+
+    @property
+    def _streams(self) -> bool:
+        return self.file.size > self._rules.whole_below
+
+    def _is_head(self, start: int, stop: int) -> bool:
+        head = 0 if self._rules.strict else self._rules.head
+        return stop <= head < self.file.size and stop - start <= SMALL
+
+    # -- waiting ---------------------------------------------------------------------------------
+
+    async def until_readable(self, start: int, stop: int) -> None:
+        """Wait until ``[start, stop)`` may be read.
+
+        Raises ContentMismatch, ContentUnavailable, DiskFull and what a look-up raises, at the latest
+        after ``timeout`` seconds without progress; Offline after a second if the network is known to
+        be away.
+        """
+        if self._streams or self._is_head(start, stop):
+            await self._wait(_Waiter(start, stop, whole=False))
+        else:
+            await self.until_whole()
+
+    async def until_whole(self) -> None:
+        """Wait until the content is whole and verified. Raises as ``until_readable``."""
+        if not self.holding.whole:
+            await self._wait(_Waiter(0, self.file.size, whole=True))
+
+    async def _wait(self, waiter: _Waiter) -> None:
+        if self._stopped:
+            raise Offline("icloudfs is being stopped.")
+        lacking = not self.holding.present.covers(waiter.start, waiter.stop)
+        patience = self._means.reachability.patience() if lacking else math.inf
+        self._waiters.add(waiter)
+        try:
+            self._work_for(waiter)
+            with trio.move_on_after(patience):
+                await waiter.woken.wait()
+        finally:
+            self._waiters.discard(waiter)
+        if waiter.error is not None:
+            # Each reader its own: one error raised in several tasks would mix their tracebacks.
+            raise copy.copy(waiter.error)
+        if not waiter.woken.is_set():
+            raise self._means.reachability.away()
+
+    def _is_satisfied(self, waiter: _Waiter) -> bool:
+        if waiter.whole:
+            return self.holding.whole
+        return self.may_read(waiter.start, waiter.stop)
+
+    def _wake_satisfied(self) -> None:
+        for waiter in self._waiters:
+            if self._is_satisfied(waiter):
+                waiter.woken.set()
+
+    def _fail(self, error: Exception, concerns: Callable[[_Waiter], bool] = lambda _: True) -> None:
+        for waiter in self._waiters:
+            if not waiter.woken.is_set() and concerns(waiter):
+                waiter.error = error
+                waiter.woken.set()
+
+    # -- what to fetch ---------------------------------------------------------------------------
+
+    def _work_for(self, waiter: _Waiter) -> None:
+        """See to it that what the waiter needs is on its way. Asking again costs nothing."""
+        if self._is_settling:
+            return
+        if not waiter.whole and self._streams:
+            self._go_ahead(waiter.start, waiter.stop)
+        elif not waiter.whole:
+            self._pull_missing(0, self._rules.head, None)
+        elif not self._streams:
+            self._pull_missing(0, self.file.size, None)
+        else:
+            self._pull_next_window()
+        self._check_if_complete()
+
+    @property
+    def _is_settling(self) -> bool:
+        """Whether nothing new may begin: bytes are being checked or thrown away, or the cache ends."""
+        return self._busy or self._verdict is not None or self._stopped
+
+    def _pull_next_window(self) -> None:
+        """A whole large file goes window by window: a CDN has been seen to cut off at 1 GB."""
+        first = next(self._unclaimed(0, self.file.size), None)
+        if first is not None and not self._pulls:
+            self._pull_missing(first[0], min(first[0] + 2 * LARGEST_WINDOW, self.file.size), None)
+
+    def _go_ahead(self, start: int, stop: int) -> None:
+        """A reader of a large file is at ``[start, stop)``: fetch that, and ahead of it."""
+        if self._is_settling:
+            return
+        now = trio.current_time()
+        missing = next(self.holding.present.holes(start, stop), None)
+        if missing is not None:
+            self._open_second_range(missing[0])
+        place = next((place for place in self._places if place.owns(start)), None)
+        if place is None:
+            place = self._new_place(start, now)
+        if ahead := place.advance(start, stop, self.file.size, now):
+            self._pull_missing(*ahead, place)
+        self._pull_missing(start, stop, place)
+        self._check_if_complete()
+
+    def _new_place(self, start: int, now: float) -> Place:
+        if len(self._places) == _MOST_PLACES:
+            self._places.remove(min(self._places, key=lambda place: place.used))
+        self._places.append(Place(start, now))
+        return self._places[-1]
+
+    def _open_second_range(self, wanted: int) -> None:
+        """End a pull short of ``wanted`` if that would be long in coming by it."""
+        for pull in self._pulls:
+            if pull.claims(wanted) and wanted - pull.written > FAR:
+                pull.end_at(wanted)
+                self._new_place(wanted, trio.current_time())
+
+    def _pull_missing(self, start: int, stop: int, place: Place | None) -> None:
+        for span in list(self._unclaimed(start, stop)):
+            pull = Pull(
+                self.file,
+                self.holding,
+                self._means,
+                span,
+                place,
+                is_urgent=self._is_awaited_up_to,
+                is_wanted=self._is_wanted,
+            )
+            self._pulls.append(pull)
+            self._nursery.start_soon(self._carry_through, pull)
+
+    def _unclaimed(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        claimed = RangeSet((pull.written, pull.stop) for pull in self._pulls)
+        for hole in self.holding.present.holes(start, stop):
+            yield from claimed.holes(*hole)
+
+    def _is_awaited_up_to(self, reached: int) -> bool:
+        """Whether somebody has waited long enough once the bytes before ``reached`` are on disk."""
+        return any(
+            not waiter.whole and waiter.start < reached and waiter.stop <= reached
+            for waiter in self._waiters
+            if not waiter.woken.is_set()
+        )
+
+    def _is_wanted(self, pull: Pull) -> bool:
+        if pull.place is None or trio.current_time() - pull.place.used < IDLE:
+            return True
+        return any(
+            waiter.whole or (waiter.start < pull.stop and waiter.stop > pull.written)
+            for waiter in self._waiters
+        )
+
+    # -- pulls -----------------------------------------------------------------------------------
+
+    async def _carry_through(self, pull: Pull) -> None:
+        error: Exception | None = None
+        try:
+            with pull.scope:
+                await pull.run(self._wake_satisfied)
+        except IcloudfsError as known:
+            error = known
+        except Exception as unforeseen:
+            log.exception("Fetching %s failed in an unforeseen way", self.file.checksum)
+            error = ContentError(f"Fetching failed in an unforeseen way: {unforeseen!r}")
+        finally:
+            self._pulls.remove(pull)
+        try:
+            await self._after(pull, error)
+        except Exception as unforeseen:
+            log.exception("What came of %s could not be kept", self.file.checksum)
+            self._fail(ContentError(f"What came could not be kept: {unforeseen!r}"))
+        finally:
+            self._notice_if_left_alone()
+
+    async def _after(self, pull: Pull, error: Exception | None) -> None:
+        if pull.place is not None and pull.written < pull.stop:
+            pull.place.cut(pull.written)
+        if error is not None:
+            await self._judge(error, pull)
+        if self._verdict is not None:
+            for other in self._pulls:
+                other.scope.cancel()
+            if not self._pulls:
+                await self._throw_away(self._verdict)
+            return
+        if self._is_complete:
+            await self._verify()
+        for waiter in list(self._waiters):
+            if not waiter.woken.is_set():
+                self._work_for(waiter)
+
+    async def _judge(self, error: Exception, pull: Pull) -> None:
+        """Decide what an error means: for the content, or only for those who wait for this range."""
+        told = self._in_other_words(error)
+        about_content = isinstance(told, ContentMismatch | ContentUnavailable)
+        if about_content and not (self._streams and self.holding.present):
+            assert isinstance(told, ContentError)
+            self._verdict = told
+            return
+        if about_content:
+            # Gigabytes that came well are not thrown away for one bad answer.
+            await self._note_error(told)
+        self._fail(
+            told,
+            lambda waiter: (
+                waiter.whole or (waiter.start < pull.stop and waiter.stop > pull.written)
+            ),
+        )
+
+    def _in_other_words(self, error: Exception) -> Exception:
+        size, checksum = self.file.size, self.file.checksum
+        if isinstance(error, Interrupted):
+            return ContentMismatch(
+                f"Expected {size} bytes with checksum {checksum}, found"
+                f" {self.holding.present.total} bytes: {error}"
+            )
+        if isinstance(error, ContentMismatch) and checksum not in str(error):
+            return ContentMismatch(f"Expected {size} bytes with checksum {checksum}. {error}")
+        return error
+
+    async def _note_error(self, error: Exception) -> None:
+        file, path = self.file, self.holding.partial_path
+
+        def note(connection: apsw.Connection) -> None:
+            contents.note_error(connection, file.checksum, file.size, path, str(error))
+
+        await self._means.database.write(note)
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    @property
+    def _is_complete(self) -> bool:
+        return (
+            not self.holding.whole
+            and not self._busy
+            and trio.current_time() >= self._not_to_verify_before
+            and not self._pulls
+            and self.holding.present.covers(0, self.file.size)
+        )
+
+    def _check_if_complete(self) -> None:
+        """Nothing is left to fetch, as after a kill between the last byte and the check."""
+        if self._is_complete:
+            self._nursery.start_soon(self._verify_alone)
+            # From here on, not only once the task has begun.
+            self._busy = True
+
+    async def _verify_alone(self) -> None:
+        self._busy = False
+        try:
+            await self._verify()
+        except Exception as unforeseen:
+            log.exception("%s could not be verified", self.file.checksum)
+            self._fail(ContentError(f"It could not be verified: {unforeseen!r}"))
+        finally:
+            self._notice_if_left_alone()
+
+    async def _verify(self) -> None:
+        self._busy = True
+        try:
+            await self.holding.complete()
+        except ContentMismatch as error:
+            self._verdict = error
+        except IcloudfsError as error:
+            # The disk, not the content; hashing gigabytes again at every read would not help.
+            self._not_to_verify_before = trio.current_time() + _VERIFY_AGAIN
+            self._fail(error)
+        finally:
+            self._busy = False
+        if self._verdict is not None:
+            await self._throw_away(self._verdict)
+        self._wake_satisfied()
+
+    async def _throw_away(self, verdict: ContentError) -> None:
+        """The bytes are not the content: none of them stays, and nobody may go on believing them."""
+        log.warning("%s: %s", self.file.checksum, verdict)
+        self._busy = True
+        self._places.clear()
+        self._means.room.left(self.holding.present.total)
+        try:
+            await self.holding.discard(str(verdict))
+        finally:
+            self._busy = False
+            self._verdict = None
+            if self._read_unverified:
+                self._read_unverified = False
+                self._proved_wrong(self.file.checksum)
+            self._fail(verdict)
+
+    # -- coming and going ------------------------------------------------------------------------
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody has it open and nothing goes on."""
+        return not (self.readers or self._pulls or self._busy)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """The file stays open for as long as somebody reads from it, whoever closes what."""
+        self.readers += 1
+        try:
+            yield
+        finally:
+            self.reader_left()
+
+    def lose(self) -> None:
+        """The file is not what it was when it was opened: gone, truncated or written to."""
+        log.warning("What was cached of %s is gone or was changed", self.file.checksum)
+        self._means.room.left(self.holding.counted)
+        self._places.clear()
+        self.holding.lose()
+        self._means.ledger.note(self.holding)
+        self._proved_wrong(self.file.checksum)
+
+    def reader_left(self) -> None:
+        """One reader fewer. A photo under way is finished; a large file is not fetched for nobody."""
+        self.readers -= 1
+        if not self.readers and self._streams:
+            for pull in self._pulls:
+                pull.scope.cancel()
+        self._notice_if_left_alone()
+
+    def _notice_if_left_alone(self) -> None:
+        if self.is_idle:
+            self._left_alone(self)
+
+    def stop(self) -> None:
+        """The cache ends: nobody shall wait for what will not come."""
+        self._stopped = True
+        self._fail(Offline("icloudfs is being stopped."))
+
+    def transfer(self) -> Transfer | None:
+        """What to tell about it, while anything is on its way."""
+        if not self._pulls:
+            return None
+        now = trio.current_time()
+        return Transfer(
+            checksum=self.file.checksum,
+            ino=self.file.ino,
+            size=self.file.size,
+            done=self.holding.present.total,
+            rate=sum(
+                (pull.written - pull.start) / max(now - pull.began, 0.001) for pull in self._pulls
+            ),
+            waiting=len(self._waiters),
+        )

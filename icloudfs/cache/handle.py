@@ -1,0 +1,85 @@
+"""An open file: what the mount reads from."""
+
+from __future__ import annotations
+
+import trio
+
+from icloudfs.cache.fetch import Fetch
+from icloudfs.errors import ContentError
+
+_MOST_LOSSES = 3
+"""Times that a file may vanish under one read before that is an error."""
+
+
+class OpenFile:
+    """One open of one file. Any number of tasks may read from it until it is closed."""
+
+    def __init__(self, fetch: Fetch, buffer: memoryview) -> None:
+        """``buffer`` is shared by all that read on one event loop; it is used between two awaits."""
+        self.size = fetch.file.size
+        self._fetch = fetch
+        self._buffer = buffer
+        self._open = True
+
+    @property
+    def whole(self) -> bool:
+        """Whether the content is on disk and verified: what the kernel reads may be kept."""
+        return self._fetch.holding.whole
+
+    def read_now(self, offset: int, size: int) -> bytes | None:
+        """Up to ``size`` bytes at ``offset`` without waiting for disk or network, or None.
+
+        Short only at the end of the file.
+        """
+        stop = min(offset + size, self.size)
+        if offset >= stop:
+            return b""
+        fetch = self._fetch
+        if not fetch.may_read(offset, stop):
+            return None
+        try:
+            data = fetch.holding.read_now(offset, stop, self._buffer)
+            if data is None or not fetch.holding.is_still_itself():
+                return None
+        except OSError:
+            return None  # ``read`` meets it again, and may wait
+        fetch.was_read(offset, stop)
+        return data
+
+    async def read(self, offset: int, size: int) -> bytes:
+        """Up to ``size`` bytes at ``offset``, fetched if need be; short only at the end of the file.
+
+        Raises ContentMismatch, ContentUnavailable, DiskFull, another ContentError if the disk fails,
+        and Offline, Throttled or LoginNeeded if iCloud cannot be asked.
+        """
+        # Also when nothing is waited for: who reads a cached film must let the others run.
+        await trio.lowlevel.checkpoint()
+        if (data := self.read_now(offset, size)) is not None:
+            return data
+        with self._fetch.reading():
+            return await self._read(offset, min(offset + size, self.size))
+
+    async def _read(self, start: int, stop: int) -> bytes:
+        fetch, holding = self._fetch, self._fetch.holding
+        for _ in range(_MOST_LOSSES):
+            if not fetch.may_read(start, stop):
+                await fetch.until_readable(start, stop)
+            generation = holding.generation
+            try:
+                data = await holding.read(start, stop)
+                good = len(data) == stop - start and holding.is_still_itself()
+            except OSError as error:
+                raise ContentError(f"The cache could not be read: {error.strerror}.") from error
+            if holding.generation != generation:
+                continue  # thrown away while the thread was reading
+            if good:
+                fetch.was_read(start, stop)
+                return data
+            fetch.lose()
+        raise ContentError("The cached file changes under us.")
+
+    def close(self) -> None:
+        """Nothing more will be read. Closing twice is no harm."""
+        if self._open:
+            self._open = False
+            self._fetch.reader_left()

@@ -1,0 +1,99 @@
+"""Where content lies below the cache directory.
+
+    content/xx/<checksum>    whole and verified; xx are the third and fourth letter of the checksum
+    partial/<checksum>       a sparse file of the full size, with holes where nothing was fetched yet
+    leaving/<number>         evicted or orphaned, about to be unlinked
+
+A file moves between the three by ``rename``, so all of them are on one filesystem.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import re
+from pathlib import Path
+
+from icloudfs.errors import CacheUnusable
+
+_CACHEDIR_TAG = (
+    "Signature: 8a477f597d28d172789f06886806bc55\n"
+    "# Photos that icloudfs fetched from iCloud. Backups may leave this directory out;\n"
+    "# see https://bford.info/cachedir/\n"
+)
+_BASE64 = re.compile(r"[A-Za-z0-9+/]{4,120}={0,2}")
+_FILE_NAME = re.compile(r"[A-Za-z0-9_-]{4,120}={0,2}")
+_IN_USE = "in-use"
+
+
+class Places:
+    """The paths of one cache directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory.absolute()
+        self.content = self.directory / "content"
+        self.partial = self.directory / "partial"
+        self.leaving = self.directory / "leaving"
+        self._numbers = itertools.count()
+
+    def prepare(self) -> bool:
+        """Make the directories; True if the last use of them was not ended by ``leave``.
+
+        Raises CacheUnusable.
+        """
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for below in (self.content, self.partial, self.leaving):
+                below.mkdir(exist_ok=True, mode=0o700)
+            tag = self.directory / "CACHEDIR.TAG"
+            if not tag.exists():
+                tag.write_text(_CACHEDIR_TAG)
+            return self._enter()
+        except OSError as error:
+            raise CacheUnusable(
+                f"The cache directory {self.directory} cannot be used: {error.strerror}."
+            ) from error
+
+    def _enter(self) -> bool:
+        # Written anew each time: this is also the proof that files can be made here.
+        mark = self.directory / _IN_USE
+        unclean = mark.exists()
+        mark.write_text("")
+        return unclean
+
+    def leave(self) -> None:
+        """Everything that lies here is in the database."""
+        (self.directory / _IN_USE).unlink(missing_ok=True)
+
+    def partial_path(self, checksum: str) -> str:
+        """Relative to the directory, as it stands in the database."""
+        return f"partial/{_file_name(checksum)}"
+
+    def content_path(self, checksum: str) -> str:
+        """Relative to the directory, as it stands in the database."""
+        name = _file_name(checksum)
+        # Every checksum begins with its type, so the first letters would not spread the files.
+        return f"content/{name[2:4]}/{name}"
+
+    def absolute(self, path: str) -> Path:
+        """Where a path of the database lies; that of an imported file is absolute already."""
+        return self.directory / path
+
+    def next_leaving(self) -> Path:
+        """A path that nothing else has, for a file on its way out."""
+        return self.leaving / f"{os.getpid()}-{next(self._numbers)}"
+
+
+def checksum_of(name: str) -> str | None:
+    """The checksum that a file is named after; None for a name that does not tell."""
+    if _FILE_NAME.fullmatch(name) is None:
+        return None
+    return name.replace("-", "+").replace("_", "/")
+
+
+def _file_name(checksum: str) -> str:
+    if _BASE64.fullmatch(checksum):
+        return checksum.replace("+", "-").replace("/", "_")
+    # Nothing that a server sends may become a path as it is.
+    return "~" + hashlib.sha256(checksum.encode()).hexdigest()

@@ -1,0 +1,252 @@
+"""One range of a content on its way: a ranged GET, carried through what goes wrong with it.
+
+A pull ends with its range on disk, or with an error; never later than ``timeout`` seconds after the last
+byte came. What came stays: every try goes on where the last one stopped.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+import trio
+
+from icloudfs.cache.eviction import Room
+from icloudfs.cache.holding import Holding
+from icloudfs.cache.ledger import Ledger
+from icloudfs.cache.reachability import Reachability
+from icloudfs.cache.readahead import Place
+from icloudfs.cache.source import Download, ExpiredURL, Interrupted, Source
+from icloudfs.cache.urls import FreshURLs
+from icloudfs.errors import (
+    ContentMismatch,
+    ContentUnavailable,
+    DiskFull,
+    IcloudfsError,
+    Offline,
+    Throttled,
+)
+from icloudfs.state.database import Database
+from icloudfs.tree.directory import File
+
+BATCH = 1 << 20
+"""Bytes that are written at once, in a thread. A pwrite of 1 MiB on the event loop takes 0.2 ms while the
+page cache takes it, but 3 ms, and up to 42, once the kernel throttles writers to the speed of the disk; the
+thread costs 0.16 ms a batch whatever the disk does. There is no RWF_NOWAIT for writes on ext4."""
+
+TRIES = 3
+"""Of transient errors in a row."""
+
+_REAL_PROGRESS = 4 << 20
+"""Bytes after which a broken connection is not counted: large files live through many of them."""
+
+_FIRST_PAUSE = 0.15
+"""Seconds before the second try, doubled for the third, with jitter."""
+
+_EXPIRIES = 2
+"""410 right after a fresh look-up more often than this is no matter of age."""
+
+_ROOM_AT_LEAST = 64 << 20
+"""Bytes to evict when the disk is full: one batch at a time would be a rename each."""
+
+
+@dataclass(frozen=True)
+class Means:
+    """What every fetch of one cache works with."""
+
+    source: Source
+    database: Database
+    urls: FreshURLs
+    reachability: Reachability
+    room: Room
+    ledger: Ledger
+    timeout: float
+    """Seconds without progress after which a network wait ends."""
+
+
+class Pull:
+    """Bytes ``[written, stop)`` are still to come. ``stop`` may come down while it runs."""
+
+    def __init__(
+        self,
+        file: File,
+        holding: Holding,
+        means: Means,
+        span: tuple[int, int],
+        place: Place | None,
+        is_urgent: Callable[[int], bool],
+        is_wanted: Callable[[Pull], bool],
+    ) -> None:
+        """``is_urgent`` tells whether somebody waits for nothing beyond an offset, ``is_wanted`` whether
+        anybody still has a use for the pull."""
+        self.start, self.stop = span
+        self.written = self.start
+        self.place = place
+        """The reader it runs ahead of, if it does."""
+        self.scope = trio.CancelScope()
+        self.began = trio.current_time()
+        self._file = file
+        self._holding = holding
+        self._means = means
+        self._is_urgent = is_urgent
+        self._is_wanted = is_wanted
+        self._expected = 0
+        self._tries = 0
+        self._expiries = 0
+
+    def claims(self, offset: int) -> bool:
+        """Whether ``offset`` is still to come."""
+        return self.written <= offset < self.stop
+
+    def end_at(self, offset: int) -> None:
+        """What lies beyond ``offset`` is not to come by this pull."""
+        self.stop = offset
+        if self.place is not None:
+            self.place.cut(offset)
+
+    async def run(self, arrived: Callable[[], None]) -> None:
+        """Fetch the range; ``arrived`` is called whenever more of it is on disk.
+
+        Raises what the source raises, ContentMismatch for a body that is not what was announced,
+        Interrupted after too many broken bodies, DiskFull, CacheUnusable, and Offline when nothing
+        came for too long.
+        """
+        room = self._means.room
+        self._expected = self.stop - self.start
+        try:
+            await room.expect(self._expected)
+            with trio.CancelScope() as self._waiting:
+                self._moved()
+                while self.written < self.stop:
+                    await self._try(arrived)
+            if self._waiting.cancelled_caught:
+                error = Offline(f"Nothing came from iCloud for {self._means.timeout:g} seconds.")
+                self._means.reachability.failed(error)
+                raise error
+        finally:
+            room.arrived(self._expected, 0)
+
+    def _moved(self) -> None:
+        self._waiting.deadline = trio.current_time() + self._means.timeout
+
+    async def _try(self, arrived: Callable[[], None]) -> None:
+        means, before = self._means, self.written
+        try:
+            await means.reachability.wait_until_welcome(self._waiting.deadline)
+            url = await means.urls.url(self._file)
+            async with self._download(url) as download:
+                means.reachability.succeeded()
+                await self._receive(download, arrived)
+        except ExpiredURL as error:
+            means.urls.forget(self._file)
+            self._expiries += 1
+            if self._expiries > _EXPIRIES:
+                raise ContentUnavailable("iCloud gives only expired download URLs.") from error
+        except (Interrupted, Throttled, Offline) as error:
+            if self.written - before >= _REAL_PROGRESS:
+                self._tries = 0
+            await self._pause_after(error)
+        except IcloudfsError:
+            means.reachability.succeeded()
+            means.urls.forget(self._file)
+            raise
+
+    def _download(self, url: str) -> AbstractAsyncContextManager[Download]:
+        return self._means.source.download(url, self.written, self.stop, size=self._file.size)
+
+    async def _pause_after(self, error: Interrupted | Throttled | Offline) -> None:
+        """Wait as long as is wise after the error. Raises it if it is the last."""
+        self._tries += 1
+        reachability = self._means.reachability
+        pause = _FIRST_PAUSE * 2 ** (self._tries - 1) * random.uniform(0.7, 1.3)
+        last = self._tries >= TRIES
+        if not isinstance(error, Offline):
+            reachability.succeeded()
+        elif not isinstance(error, Interrupted) and (
+            reachability.offline or self._tries == TRIES - 1
+        ):
+            # A missing network is not worth three tries while somebody waits for an answer.
+            reachability.failed(error)
+            raise error
+        if isinstance(error, Throttled):
+            pause = max(error.retry_after or 0.0, pause)
+            reachability.slow_down(pause)
+        if last or trio.current_time() + pause >= self._waiting.deadline:
+            raise error
+        await trio.sleep(pause)
+
+    async def _receive(self, download: Download, arrived: Callable[[], None]) -> None:
+        """Take the body of one answer, up to ``stop``."""
+        if download.total is not None and download.total != self._file.size:
+            raise ContentMismatch(
+                f"Expected {self._file.size} bytes, found {download.total} in iCloud's answer."
+            )
+        skip = self.written - download.start
+        if skip < 0:
+            raise ContentMismatch(
+                f"Expected bytes from {self.written}, found bytes from {download.start}."
+            )
+        batch = _Batch()
+        try:
+            async for chunk in download.chunks():
+                self._means.reachability.succeeded()
+                self._moved()
+                wanted = chunk[skip : skip + self.stop - self.written - batch.size]
+                skip = max(skip - len(chunk), 0)
+                batch.add(wanted)
+                reached = self.written + batch.size
+                if not self._is_wanted(self):
+                    self.end_at(reached)
+                if batch.size >= BATCH or reached >= self.stop or self._is_urgent(reached):
+                    await self._write(batch, arrived)
+                if self.written >= self.stop:
+                    return
+        finally:
+            # Also when cancelled: what came need not come again.
+            with trio.CancelScope(shield=True):
+                await self._write(batch, arrived)
+        if self.written < self.stop:
+            raise Interrupted("The download ended too early.", received=self.written)
+
+    async def _write(self, batch: _Batch, arrived: Callable[[], None]) -> None:
+        blocks = batch.take(self.stop - self.written)
+        size = sum(map(len, blocks))
+        if not size:
+            return
+        room = self._means.room
+        try:
+            new = await self._holding.write(self.written, blocks)
+        except DiskFull:
+            if not await room.evict(max(size, _ROOM_AT_LEAST)):
+                raise
+            new = await self._holding.write(self.written, blocks)
+        self.written += size
+        self._expected -= size
+        room.arrived(size, new)
+        self._means.ledger.note(self._holding)
+        self._moved()
+        arrived()
+
+
+class _Batch:
+    """Chunks that came and are not written yet."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._chunks: list[bytes] = []
+
+    def add(self, chunk: bytes) -> None:
+        if chunk:
+            self._chunks.append(chunk)
+            self.size += len(chunk)
+
+    def take(self, most: int) -> list[bytes]:
+        """All of them, but no more than ``most`` bytes."""
+        chunks, self._chunks, self.size = self._chunks, [], 0
+        taken = []
+        for chunk in chunks:
+            taken.append(chunk[:most])
+            most -= len(taken[-1])
+        return [chunk for chunk in taken if chunk]

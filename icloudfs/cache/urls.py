@@ -1,0 +1,132 @@
+"""Fresh download URLs: one look-up for all who ask within a few milliseconds.
+
+A URL lives an hour at most and often less (facts/cloudkit.md §0.3), so it is kept in memory for five
+minutes and never on disk. A look-up belongs to the cache, not to the reader that caused it: a reader
+that goes away leaves it to the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import trio
+from cachetools import TTLCache
+
+from icloudfs.apple.records import Asset, Master, Record, Refused, Resource, Zone
+from icloudfs.apple.wire import RETRYABLE_CODES
+from icloudfs.cache.outcome import Outcome
+from icloudfs.cache.source import NAMES_A_LOOKUP, Source
+from icloudfs.errors import ContentUnavailable, IcloudfsError, Offline, Throttled
+from icloudfs.tree.directory import File
+
+FRESH = 300.0
+"""Seconds that a URL is trusted."""
+
+COLLECT = 0.004
+"""Seconds that a look-up waits for more names."""
+
+_REMEMBERED = 4096
+
+Resources = Mapping[str, Resource]
+"""What a record's look-up gave, by wire prefix."""
+
+_Key = tuple[Zone, str]
+
+
+class FreshURLs:
+    """Answers ``url`` for any file, in the nursery of the cache.
+
+    Invariant: a name is in ``_asked`` from the moment somebody wants it until its look-up has ended,
+    and in exactly one batch, so no record is ever looked up twice at the same time.
+    """
+
+    def __init__(self, source: Source, nursery: trio.Nursery, timeout: float) -> None:
+        self._source = source
+        self._nursery = nursery
+        self._timeout = timeout
+        self._fresh: TTLCache[_Key, Resources] = TTLCache(_REMEMBERED, FRESH, trio.current_time)
+        self._asked: dict[_Key, Outcome[Resources]] = {}
+        self._gathering: dict[Zone, list[str]] = {}
+
+    async def url(self, file: File) -> str:
+        """Where to download ``file``.
+
+        Raises ContentUnavailable if iCloud has no such content now, and what a look-up raises.
+        """
+        key = (file.zone, file.record)
+        resources = self._fresh.get(key)
+        if resources is None:
+            resources = await self._ask(key).wait()
+        return _url(resources.get(file.prefix), file)
+
+    def forget(self, file: File) -> None:
+        """The URL of ``file`` did not work; the next one is looked up."""
+        self._fresh.pop((file.zone, file.record), None)
+
+    def _ask(self, key: _Key) -> Outcome[Resources]:
+        if (outcome := self._asked.get(key)) is not None:
+            return outcome
+        outcome = self._asked[key] = Outcome()
+        zone, name = key
+        if (gathering := self._gathering.get(zone)) is not None:
+            gathering.append(name)
+        else:
+            self._gathering[zone] = [name]
+            self._nursery.start_soon(self._look_up_soon, zone)
+        return outcome
+
+    async def _look_up_soon(self, zone: Zone) -> None:
+        await trio.sleep(COLLECT)
+        names = self._gathering.pop(zone)
+        for first in range(0, len(names), NAMES_A_LOOKUP):
+            self._nursery.start_soon(self._look_up, zone, names[first : first + NAMES_A_LOOKUP])
+
+    async def _look_up(self, zone: Zone, names: list[str]) -> None:
+        failure: Exception = Offline("The look-up was stopped.")
+        records: dict[str, Record] | None = None
+        try:
+            with trio.move_on_after(self._timeout) as scope:
+                records = _by_name(await self._source.lookup(zone, names))
+            if scope.cancelled_caught:
+                failure = Offline(f"No answer to a look-up within {self._timeout:g} seconds.")
+        except Exception as error:
+            failure = error
+        finally:
+            for name in names:
+                outcome = self._asked.pop((zone, name))
+                if records is None:
+                    outcome.fail(failure)
+                    continue
+                try:
+                    resources = _resources(records.get(name), name)
+                except IcloudfsError as error:
+                    outcome.fail(error)
+                else:
+                    self._fresh[zone, name] = resources
+                    outcome.succeed(resources)
+
+
+def _by_name(records: Iterable[Record]) -> dict[str, Record]:
+    return {record.name: record for record in records}
+
+
+def _resources(record: Record | None, name: str) -> Resources:
+    if isinstance(record, Master | Asset):
+        return record.resources
+    if isinstance(record, Refused):
+        told = f"{record.code} {record.reason}".strip()
+        if record.code in RETRYABLE_CODES:
+            raise Throttled(f"iCloud put off the look-up of {name}: {told}.")
+        raise ContentUnavailable(f"iCloud refused the look-up of {name}: {told}.")
+    raise ContentUnavailable(f"iCloud has no record {name} any more.")
+
+
+def _url(resource: Resource | None, file: File) -> str:
+    if resource is None or not resource.url:
+        raise ContentUnavailable(f"iCloud gives no download URL for {file.record}.")
+    if resource.checksum != file.checksum:
+        raise ContentUnavailable(
+            f"The content changed in iCloud: expected checksum {file.checksum},"
+            f" found {resource.checksum}; the next sync will show it."
+        )
+    return resource.url

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from icloudfs.apple import checksum as apple
+from icloudfs.cache.places import Places, checksum_of
+
+
+@pytest.mark.parametrize("content", [b"", b"a", b"icloudfs", b"another"])
+def test_a_files_name_tells_its_checksum(content: bytes) -> None:
+    places = Places(Path("/cache"))
+    checksum = apple.of(content)
+    for path in (places.partial_path(checksum), places.content_path(checksum)):
+        assert checksum_of(Path(path).name) == checksum
+
+
+@pytest.mark.parametrize("checksum", ["", "..", "../../etc/passwd", "a\0b", "AB/../", "x" * 300])
+def test_whatever_a_server_sends_the_path_stays_below_the_directory(checksum: str) -> None:
+    places = Places(Path("/cache"))
+    for path in (places.partial_path(checksum), places.content_path(checksum)):
+        assert len(Path(path).name) < 200 and "\0" not in path
+        assert ".." not in Path(path).parts
+        assert places.absolute(path).is_relative_to("/cache")
+
+
+def test_imported_files_keep_their_path() -> None:
+    assert Places(Path("/cache")).absolute("/photos/a.jpg") == Path("/photos/a.jpg")
+
+
+def test_names_that_tell_nothing() -> None:
+    assert checksum_of("README.txt") is None
+    assert checksum_of("~" + 64 * "0") is None
+
+
+def test_prepare_tells_whether_the_last_use_ended_well(tmp_path: Path) -> None:
+    places = Places(tmp_path / "cache")
+    assert not places.prepare()
+    assert places.prepare()
+    places.leave()
+    assert not places.prepare()
+    assert places.next_leaving() != places.next_leaving()

@@ -1,0 +1,205 @@
+"""Large files stream: a read waits for its own range, and what is fetched ahead is bounded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+
+from icloudfs.cache.readahead import FIRST_WINDOW
+from icloudfs.errors import ContentMismatch
+from icloudfs.state import contents
+from icloudfs.state.database import Database
+from tests.cache.server import KIB, MIB, Server, read_all, running, some_bytes
+
+LARGE = 24 * MIB
+SMALL = 2 * MIB  # what counts as a photo here
+
+
+async def test_a_large_file_is_read_while_it_comes(
+    server: Server, directory: Path, database: Database
+) -> None:
+    content = some_bytes(LARGE)
+    file = server.add(content)
+    async with running(directory, database, server, whole_below=SMALL) as cache:
+        handle = cache.open(file)
+        assert await handle.read(0, 128 * KIB) == content[: 128 * KIB]
+        assert server.sent <= 2 * FIRST_WINDOW and not handle.whole
+        handle.close()
+        assert await read_all(cache, file) == content
+        await cache.fetch(file)
+        handle = cache.open(file)
+        assert handle.whole
+        handle.close()
+    row = contents.get(database.reader, file.checksum)
+    assert row is not None and row.status == "downloaded" and row.verified
+    assert server.sent == LARGE  # nothing came twice
+    assert len(server.gets) < 12 and len(server.lookups) == 1
+
+
+async def test_windows_grow_and_the_next_is_asked_for_in_time(
+    server: Server, directory: Path, database: Database
+) -> None:
+    content = some_bytes(LARGE)
+    file = server.add(content)
+    async with running(directory, database, server, whole_below=SMALL) as cache:
+        handle = cache.open(file)
+        for at in range(0, 8 * MIB, 128 * KIB):
+            await handle.read(at, 128 * KIB)
+            await trio.sleep(0.002)
+        sizes = [get.stop - get.start for get in server.gets]
+        assert sizes[:3] == [FIRST_WINDOW, 2 * FIRST_WINDOW, 4 * FIRST_WINDOW]
+        # Half a window before the reader gets there the next one is on its way.
+        assert server.gets[-1].stop > 8 * MIB + sizes[-2] // 2
+        handle.close()
+
+
+async def test_a_seek_to_the_end_does_not_wait_for_the_middle(
+    server: Server, directory: Path, database: Database
+) -> None:
+    content = some_bytes(LARGE)
+    file = server.add(content)
+    server.pace = 0.01  # the whole would take 4 s
+    async with running(directory, database, server, whole_below=SMALL) as cache:
+        handle = cache.open(file)
+        await handle.read(0, 128 * KIB)
+        with trio.fail_after(0.5):
+            assert await handle.read(LARGE - 128 * KIB, 128 * KIB) == content[-128 * KIB :]
+        handle.close()
+    # A look at both ends is no reason to fetch what lies between.
+    assert server.sent < 4 * MIB
+
+
+async def test_a_seek_into_a_window_on_its_way_opens_a_second_range(
+    server: Server, directory: Path, database: Database
+) -> None:
+    content = some_bytes(LARGE)
+    file = server.add(content)
+    async with running(directory, database, server, whole_below=SMALL) as cache:
+        server.pace = 0.01
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(cache.fetch, file)  # one GET for all of it
+            await trio.sleep(0.1)
+            assert [(get.start, get.stop) for get in server.gets] == [(0, LARGE)]
+            handle = cache.open(file)
+            with trio.fail_after(0.5):
+                assert await handle.read(16 * MIB, 64 * KIB) == content[16 * MIB :][: 64 * KIB]
+            assert server.gets[1].start == 16 * MIB
+            server.pace = 0
+        handle.close()
+        assert await read_all(cache, file) == content
+    # Only what was in flight when a range was cut short may have come twice.
+    assert LARGE <= server.sent <= LARGE + MIB
+
+
+async def test_nothing_is_fetched_once_nobody_reads(
+    server: Server, directory: Path, database: Database
+) -> None:
+    file = server.add(some_bytes(LARGE))
+    server.pace = 0.005
+    async with running(directory, database, server, whole_below=SMALL) as cache:
+        handle = cache.open(file)
+        for at in range(0, 6 * MIB, 128 * KIB):
+            await handle.read(at, 128 * KIB)
+        handle.close()
+        await trio.sleep(0.05)
+        sent = server.sent
+        await trio.sleep(0.3)
+        assert server.sent == sent < LARGE
+        assert cache.transfers() == []
+
+
+async def test_a_reader_that_pauses_is_not_run_away_from(
+    server: Server, directory: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("icloudfs.cache.fetch.IDLE", 0.2)
+    content = some_bytes(LARGE)
+    file = server.add(content)
+    server.pace = 0.005
+    async with running(directory, database, server, whole_below=SMALL) as cache:
+        handle = cache.open(file)
+        for at in range(0, 6 * MIB, 128 * KIB):
+            await handle.read(at, 128 * KIB)
+        await trio.sleep(0.3)
+        sent = server.sent
+        await trio.sleep(0.3)
+        assert server.sent == sent < LARGE
+        server.pace = 0
+        assert await handle.read(6 * MIB, MIB) == content[6 * MIB : 7 * MIB]
+        handle.close()
+        assert await read_all(cache, file) == content
+    assert server.sent == LARGE
+
+
+async def test_reads_out_of_order_are_one_place(
+    server: Server, directory: Path, database: Database
+) -> None:
+    content = some_bytes(4 * MIB)
+    file = server.add(content)
+    got: dict[int, bytes] = {}
+
+    async def read(at: int) -> None:
+        got[at] = await handle.read(at, 128 * KIB)
+
+    async with running(directory, database, server, whole_below=SMALL) as cache:
+        handle = cache.open(file)
+        for first in range(0, 4 * MIB, 512 * KIB):
+            async with trio.open_nursery() as nursery:
+                for at in range(first + 384 * KIB, first - 1, -128 * KIB):
+                    nursery.start_soon(read, at)
+        handle.close()
+    assert b"".join(got[at] for at in sorted(got)) == content
+    assert server.sent == 4 * MIB
+
+
+async def test_a_large_file_that_proves_wrong_is_gone_and_the_kernel_is_told(
+    server: Server, directory: Path, database: Database
+) -> None:
+    content = some_bytes(5 * MIB)
+    file = server.add(content)
+    server.flipped = 4 * MIB
+    wrong: list[str] = []
+    async with running(directory, database, server, whole_below=SMALL, wrong=wrong) as cache:
+        with pytest.raises(ContentMismatch, match=r"Expected checksum .* found checksum|found"):
+            await read_all(cache, file)
+            await cache.fetch(file)
+        await trio.sleep(0.05)
+        assert wrong == [file.checksum]
+        assert cache.usage == 0
+        row = contents.get(database.reader, file.checksum)
+        assert row is not None and row.status == "failed" and row.path == ""
+        assert row.last_error is not None and file.checksum in row.last_error
+        server.flipped = None
+        assert await read_all(cache, file) == content
+        await cache.fetch(file)
+
+
+async def test_an_answer_that_breaks_off_again_and_again_is_gone_on_with(
+    server: Server, directory: Path, database: Database
+) -> None:
+    content = some_bytes(LARGE)
+    file = server.add(content)
+    server.cut_after = 5 * MIB
+    async with running(directory, database, server, whole_below=SMALL) as cache:
+        await cache.fetch(file)
+    assert server.sent == LARGE
+
+
+async def test_a_bad_answer_does_not_cost_a_large_file_what_it_has(
+    server: Server, directory: Path, database: Database
+) -> None:
+    content = some_bytes(LARGE)
+    file = server.add(content)
+    async with running(directory, database, server, whole_below=SMALL) as cache:
+        handle = cache.open(file)
+        await handle.read(0, MIB)
+        had = cache.usage
+        server.refuse = "text/html"
+        with pytest.raises(ContentMismatch, match="text/html"):
+            await handle.read(20 * MIB, KIB)
+        assert cache.usage >= had > 0
+        assert await handle.read(0, MIB) == content[:MIB]
+        server.refuse = ""
+        assert await handle.read(20 * MIB, KIB) == content[20 * MIB :][:KIB]
+        handle.close()

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+
+from icloudfs.cache.source import NAMES_A_LOOKUP
+from icloudfs.cache.urls import FreshURLs
+from icloudfs.errors import ContentUnavailable, Offline
+from tests.cache.server import SHARED, ZONE, Server
+
+
+@asynccontextmanager
+async def _urls(server: Server, timeout: float = 5.0) -> AsyncIterator[FreshURLs]:
+    async with trio.open_nursery() as nursery:
+        yield FreshURLs(server, nursery, timeout)
+        nursery.cancel_scope.cancel()
+
+
+async def test_one_call_a_zone_and_no_more_names_than_it_takes(server: Server) -> None:
+    files = [server.add(b"%d" % n) for n in range(NAMES_A_LOOKUP + 1)]
+    shared = server.add(b"shared", zone=SHARED)
+    async with _urls(server) as urls, trio.open_nursery() as nursery:
+        for file in [*files, shared, *files]:
+            nursery.start_soon(urls.url, file)
+    assert sorted(map(len, server.lookups)) == [1, 1, NAMES_A_LOOKUP]
+
+
+async def test_a_url_is_kept_until_it_is_forgotten(server: Server) -> None:
+    file = server.add(b"content")
+    async with _urls(server) as urls:
+        first = await urls.url(file)
+        assert await urls.url(file) == first and len(server.lookups) == 1
+        urls.forget(file)
+        assert await urls.url(file) != first and len(server.lookups) == 2
+
+
+async def test_or_for_five_minutes(server: Server, autojump_clock: trio.testing.MockClock) -> None:
+    file = server.add(b"content")
+    async with _urls(server) as urls:
+        await urls.url(file)
+        await trio.sleep(299)
+        await urls.url(file)
+        assert len(server.lookups) == 1
+        await trio.sleep(2)
+        await urls.url(file)
+        assert len(server.lookups) == 2
+
+
+async def test_one_bad_record_does_not_spoil_the_others(server: Server) -> None:
+    good, gone = server.add(b"good"), server.add(b"gone")
+    server.remove(gone)
+    async with _urls(server) as urls, trio.open_nursery() as nursery:
+
+        async def fails() -> None:
+            with pytest.raises(ContentUnavailable):
+                await urls.url(gone)
+
+        nursery.start_soon(fails)
+        assert await urls.url(good)
+    assert [len(names) for names in server.lookups] == [2]
+
+
+async def test_a_reader_that_goes_away_leaves_the_look_up_to_the_others(server: Server) -> None:
+    file = server.add(b"content")
+    server.look_up_takes = 0.1
+    async with _urls(server) as urls:
+        with trio.move_on_after(0.05):
+            await urls.url(file)
+        assert await urls.url(file)
+    assert server.lookups == [[file.master]]
+
+
+async def test_a_failed_look_up_is_not_remembered(server: Server) -> None:
+    file = server.add(b"content")
+    server.away = True
+    async with _urls(server) as urls:
+        with pytest.raises(Offline):
+            await urls.url(file)
+        server.away = False
+        assert await urls.url(file)
+
+
+async def test_a_look_up_ends(server: Server, autojump_clock: trio.testing.MockClock) -> None:
+    file = server.add(b"content", zone=ZONE)
+    server.silent = True
+    async with _urls(server, timeout=30) as urls:
+        with trio.fail_after(31), pytest.raises(Offline, match="30 seconds"):
+            await urls.url(file)
