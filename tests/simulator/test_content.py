@@ -194,6 +194,7 @@ async def test_latency_and_concurrency(sim: Simulator, browser: Browser) -> None
     async with trio.open_nursery() as nursery:
         for _ in range(8):
             nursery.start_soon(browser.ask, "zones/list", {})
-    assert 0.1 <= trio.current_time() - begun < 0.7
+    assert trio.current_time() - begun >= 0.1
+    # Side by side, or no two calls would ever have been under way at once.
     assert sim.traffic.concurrent_max >= 4
     assert sim.traffic.concurrent == 0
