@@ -115,7 +115,7 @@ def _first_photo(environment: dict[str, str], home: Path) -> dict[str, Any]:
         "ICLOUDFS_CACHE_DIR": str(home / "fresh-cache"),
     }
     run(fresh, "login", "--code", Account().code)
-    with _mounted(fresh, home) as (place, _, began):
+    with _mounted(fresh, home) as (place, began):
         photo = _wait_for(lambda: next((place / "Library").glob("*/*/*.[JH][PE][GI]*"), None))
         photo.read_bytes()
         return {"empty_state_to_first_photo_s": time.monotonic() - began}
@@ -136,13 +136,13 @@ def _walks(environment: dict[str, str], home: Path, database: Path, rounds: int)
     bare: dict[str, list[float]] = {"cold": [], "warm": []}
     entries = memory = 0
     for _ in range(rounds):
-        with _mounted(environment, home) as (place, daemon, began):
+        with _mounted(environment, home) as (place, began):
             list(place.iterdir())
             ours["first_ls"].append(time.monotonic() - began)
             ours["cold"].append(_find(place))
             ours["warm"].append(_find(place))
             entries = sum(len(files) for _, _, files in os.walk(place))
-            memory = max(memory, _peak_memory(daemon))
+            memory = max(memory, _peak_memory(_daemon(environment)))
         with _bare(database, home) as place:
             bare["cold"].append(_find(place))
             bare["warm"].append(_find(place))
@@ -167,15 +167,14 @@ def _find(place: Path) -> float:
 
 
 @contextmanager
-def _mounted(environment: dict[str, str], home: Path) -> Iterator[tuple[Path, int, float]]:
-    """(mount point, daemon's process, when the command was given)."""
+def _mounted(environment: dict[str, str], home: Path) -> Iterator[tuple[Path, float]]:
+    """(mount point, when the command was given)."""
     place = home / "mount"
     place.mkdir(exist_ok=True)
     began = time.monotonic()
     run(environment, "mount", str(place), "--log-file", str(home / "daemon.log"))
     try:
-        running = json.loads(run(environment, "status", "--json"))["running"]
-        yield place, int(running.rsplit(" ", 1)[1]), began
+        yield place, began
     finally:
         run(environment, "unmount", "--lazy", str(place))
 
@@ -191,6 +190,12 @@ def _bare(database: Path, home: Path) -> Iterator[Path]:
     finally:
         subprocess.run(["fusermount3", "-u", str(place)], check=True)
         process.wait(_PATIENCE)
+
+
+def _daemon(environment: dict[str, str]) -> int:
+    """Its process number."""
+    running: str = json.loads(run(environment, "status", "--json"))["running"]
+    return int(running.rsplit(" ", 1)[1])
 
 
 def _peak_memory(process: int) -> int:
