@@ -7,7 +7,7 @@ of the zone's listing that saw it last.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import apsw
@@ -114,8 +114,15 @@ def note_listed(connection: apsw.Connection, zone: int, name: str, start_rank: i
     )
 
 
+_IN_SIGHT = (
+    "NOT (a.hidden OR a.deleted OR a.expunged"
+    " OR a.burst <> '' AND a.burst_flags & 2 AND NOT a.burst_flags & 24)"
+)
+"""What Apple's list of all photos holds; burstFlags as in tree/layout.py."""
+
+
 class Counts(msgspec.Struct, frozen=True):
-    """How many photos of a zone are where, to be compared with iCloud's own counts."""
+    """How many photos of a zone its newest listing saw where, to be compared with iCloud's counts."""
 
     visible: int
     """Neither hidden nor deleted, without the frames that a burst keeps to itself."""
@@ -125,13 +132,36 @@ class Counts(msgspec.Struct, frozen=True):
 
 def counts(connection: apsw.Connection, zone: int) -> Counts:
     visible, hidden, deleted = _query(connection)(
-        "SELECT count(*) FILTER (WHERE NOT hidden AND NOT deleted AND NOT ("
-        "         burst <> '' AND burst_flags & 2 AND NOT burst_flags & 24)),"
+        f"SELECT count(*) FILTER (WHERE {_IN_SIGHT}),"
         " count(*) FILTER (WHERE hidden AND NOT deleted), count(*) FILTER (WHERE deleted)"
-        " FROM asset WHERE zone = ? AND NOT expunged",
+        " FROM asset a WHERE zone = ?1 AND NOT expunged"
+        " AND listing = (SELECT listing FROM zone WHERE id = ?1)",
         (zone,),
     ).fetchone()
     return Counts(visible, hidden, deleted)
+
+
+def albums_with_members(connection: apsw.Connection, zone: int) -> dict[str, int]:
+    """Every album of a zone that is not deleted, and how many photos in sight it is known to hold."""
+    return dict(
+        _query(connection)(
+            "SELECT b.name, (SELECT count(*) FROM relation r"
+            " JOIN asset a ON a.zone = r.zone AND a.name = r.asset"
+            f" WHERE r.zone = b.zone AND r.album = b.name AND {_IN_SIGHT})"
+            " FROM album b WHERE b.zone = ? AND b.kind = 0 AND NOT b.deleted",
+            (zone,),
+        )
+    )
+
+
+def members_are_due(connection: apsw.Connection, zone: int) -> bool:
+    """Whether photos came back into sight since the albums' members were last compared."""
+    row = _query(connection)("SELECT members_due FROM zone WHERE id = ?", (zone,)).fetchone()
+    return row is not None and bool(row[0])
+
+
+def set_members_due(connection: apsw.Connection, zone: int, *, due: bool) -> None:
+    connection.execute("UPDATE zone SET members_due = ? WHERE id = ?", (due, zone))
 
 
 # -- records that are owed -----------------------------------------------------------------------
@@ -142,8 +172,12 @@ def owe(connection: apsw.Connection, zone: int, name: str, reason: str) -> None:
     connection.execute("INSERT OR REPLACE INTO owed VALUES (?, ?, ?)", (zone, name, reason))
 
 
-def settle_debt(connection: apsw.Connection, zone: int, name: str) -> None:
-    connection.execute("DELETE FROM owed WHERE zone = ? AND name = ?", (zone, name))
+def settle_debts(connection: apsw.Connection, zone: int, names: Sequence[str]) -> None:
+    """These records came, or are known to be gone."""
+    connection.execute(
+        "DELETE FROM owed WHERE zone = ? AND name IN (SELECT value FROM json_each(?))",
+        (zone, _json(names)),
+    )
 
 
 def owed(connection: apsw.Connection, zone: int, limit: int) -> list[str]:
@@ -158,41 +192,59 @@ def owed(connection: apsw.Connection, zone: int, limit: int) -> list[str]:
 
 # -- records -------------------------------------------------------------------------------------
 
+# A page is looked up with one query a kind and written with one statement a kind: that costs a third of
+# asking record by record.
 
-def store_master(
-    connection: apsw.Connection, zone: int, listing: int, master: Master, touched: Touched
+_MASTER_COLUMNS = "filename, uti, resources, width, height, modified"
+
+
+def store_masters(
+    connection: apsw.Connection,
+    zone: int,
+    listing: int,
+    masters: Sequence[Master],
+    touched: Touched,
 ) -> None:
-    row = (
-        master.filename,
-        master.uti,
-        _stored(master.resources),
-        master.width,
-        master.height,
-        master.modified,
-    )
+    """Store the masters of a page; the assets of those that changed are touched."""
     query = _query(connection)
-    old = query(
-        "SELECT filename, uti, resources, width, height, modified FROM master"
-        " WHERE zone = ? AND name = ?",
-        (zone, master.name),
-    ).fetchone()
-    if old == row:
-        query(
-            "UPDATE master SET listing = ? WHERE zone = ? AND name = ?",
-            (listing, zone, master.name),
+    names = _json([master.name for master in masters])
+    known = {
+        name: (seen, row)
+        for name, seen, *row in query(
+            f"SELECT name, listing, {_MASTER_COLUMNS} FROM master"
+            " WHERE zone = ? AND name IN (SELECT value FROM json_each(?))",
+            (zone, names),
         )
-        return
-    query(
-        "INSERT OR REPLACE INTO master VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (zone, master.name, *row, listing),
+    }
+    changed, seen_again = [], []
+    for master in masters:
+        row = [
+            master.filename,
+            master.uti,
+            _stored(master.resources),
+            master.width,
+            master.height,
+            master.modified,
+        ]
+        seen, old = known.get(master.name, (0, None))
+        if row != old:
+            changed.append((zone, master.name, *row, listing))
+        elif seen != listing:
+            seen_again.append((listing, zone, master.name))
+    connection.executemany(
+        "INSERT OR REPLACE INTO master VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", changed
     )
-    _touch_assets_of(query, zone, master.name, touched)
+    connection.executemany("UPDATE master SET listing = ? WHERE zone = ? AND name = ?", seen_again)
+    _touch_assets_of(query, zone, [str(row[1]) for row in changed], touched)
 
 
-def _touch_assets_of(query: Callable[..., Any], zone: int, master: str, touched: Touched) -> None:
+def _touch_assets_of(
+    query: Callable[..., Any], zone: int, masters: Sequence[str], touched: Touched
+) -> None:
     for (asset,) in query(
-        "SELECT id FROM asset WHERE zone = ? AND master = ?", (zone, master)
-    ).fetchall():
+        "SELECT a.id FROM json_each(?) j CROSS JOIN asset a ON a.zone = ? AND a.master = j.value",
+        (_json(masters), zone),
+    ):
         touched.assets[asset] = None
 
 
@@ -201,36 +253,72 @@ _ASSET_COLUMNS = (
     " subtype_v2, burst, burst_flags, adjustment, render_type, width, height, duration, caption,"
     " description, keywords, latitude, longitude, altitude, resources, created, modified"
 )
-_ASSET_MARKS = ", ".join("?" * len(_ASSET_COLUMNS.split(",")))
-_ASSET_UPDATES = ", ".join(f"{name.strip()} = ?" for name in _ASSET_COLUMNS.split(","))
+_ASSET_NAMES = [name.strip() for name in _ASSET_COLUMNS.split(",")]
+_HIDDEN, _DELETED = _ASSET_NAMES.index("hidden"), _ASSET_NAMES.index("deleted")
+_ASSET_MARKS = ", ".join("?" * len(_ASSET_NAMES))
+_ASSET_UPDATES = ", ".join(f"{name} = ?" for name in _ASSET_NAMES)
 
 
-def store_asset(
-    connection: apsw.Connection, zone: int, listing: int, asset: Asset, touched: Touched
+def store_assets(
+    connection: apsw.Connection,
+    zone: int,
+    listing: int,
+    assets: Sequence[Asset],
+    touched: Touched,
 ) -> None:
-    row = _asset_row(asset)
+    """Store the assets of a page; those that are new or changed are touched."""
     query = _query(connection)
-    old = query(
-        f"SELECT id, {_ASSET_COLUMNS} FROM asset WHERE zone = ? AND name = ?", (zone, asset.name)
-    ).fetchone()
-    if old is None:
-        (ident,) = query(
-            f"INSERT INTO asset (zone, name, listing, {_ASSET_COLUMNS})"
-            f" VALUES (?, ?, ?, {_ASSET_MARKS}) RETURNING id",
-            (zone, asset.name, listing, *row),
-        ).fetchone()
-        touched.assets[ident] = None
-    elif old[1:] == row:
-        query("UPDATE asset SET listing = ? WHERE id = ?", (listing, old[0]))
-    else:
-        query(
-            f"UPDATE asset SET listing = ?, {_ASSET_UPDATES} WHERE id = ?", (listing, *row, old[0])
+    names = _json([asset.name for asset in assets])
+    known = {
+        name: (ident, seen, row)
+        for name, ident, seen, *row in query(
+            f"SELECT name, id, listing, {_ASSET_COLUMNS} FROM asset"
+            " WHERE zone = ? AND name IN (SELECT value FROM json_each(?))",
+            (zone, names),
         )
-        touched.assets[old[0]] = None
+    }
+    new, changed, seen_again = [], [], []
+    came_back = False
+    for asset in assets:
+        row = _asset_row(asset)
+        ident, seen, old = known.get(asset.name, (0, 0, None))
+        if old is None:
+            new.append((zone, asset.name, listing, *row))
+        elif row != old:
+            changed.append((listing, *row, ident))
+            touched.assets[ident] = None
+            came_back |= _is_out_of_sight(old) and not _is_out_of_sight(row)
+        elif seen != listing:
+            seen_again.append((listing, ident))
+    many = connection.executemany
+    many(
+        f"INSERT INTO asset (zone, name, listing, {_ASSET_COLUMNS})"
+        f" VALUES (?, ?, ?, {_ASSET_MARKS})",
+        new,
+    )
+    many(f"UPDATE asset SET listing = ?, {_ASSET_UPDATES} WHERE id = ?", changed)
+    many("UPDATE asset SET listing = ? WHERE id = ?", seen_again)
+    if came_back:
+        set_members_due(connection, zone, due=True)
+    _touch_assets(query, zone, [str(row[1]) for row in new], touched)
 
 
-def _asset_row(asset: Asset) -> tuple[Any, ...]:
-    return (
+def _is_out_of_sight(row: Sequence[Any]) -> bool:
+    return bool(row[_HIDDEN] or row[_DELETED])
+
+
+def _touch_assets(
+    query: Callable[..., Any], zone: int, names: Sequence[str], touched: Touched
+) -> None:
+    for (ident,) in query(
+        "SELECT id FROM asset WHERE zone = ? AND name IN (SELECT value FROM json_each(?))",
+        (zone, _json(names)),
+    ):
+        touched.assets[ident] = None
+
+
+def _asset_row(asset: Asset) -> list[Any]:
+    return [
         asset.master,
         asset.taken,
         asset.added,
@@ -251,24 +339,28 @@ def _asset_row(asset: Asset) -> tuple[Any, ...]:
         float(asset.duration),
         asset.caption,
         asset.description,
-        _encode(asset.keywords).decode(),
+        _json(asset.keywords),
         asset.latitude,
         asset.longitude,
         asset.altitude,
         _stored(asset.resources),
         asset.created,
         asset.modified,
-    )
+    ]
 
 
 def _stored(resources: Mapping[str, Resource]) -> str:
-    return _encode(
+    return _json(
         {
-            prefix: {"checksum": r.checksum, "size": r.size, "uti": r.uti}
+            prefix: (r.checksum, r.size, r.uti)
             for prefix, r in resources.items()
             if prefix in FILE_PREFIXES
         }
-    ).decode()
+    )
+
+
+def _json(value: object) -> str:
+    return _encode(value).decode()
 
 
 def store_album(
@@ -293,27 +385,39 @@ def store_album(
     )
     if old != row:
         touched.albums[album.name] = None
+    if old is None or old[2:] != row[2:]:
+        # It may have lain in a deleted folder until now, where no list leads to: with its members.
+        set_members_due(connection, zone, due=True)
 
 
-def store_relation(
-    connection: apsw.Connection, zone: int, listing: int, relation: Relation, touched: Touched
+def store_relations(
+    connection: apsw.Connection,
+    zone: int,
+    listing: int,
+    relations: Sequence[Relation],
+    touched: Touched,
 ) -> None:
+    """Store the memberships of a page; the assets of those that are new are touched."""
     query = _query(connection)
-    if relation.deleted:
-        remove_relation(connection, zone, relation.asset, relation.album, touched)
-        return
-    query(
+    living = [relation for relation in relations if not relation.deleted]
+    known = {
+        (asset, album): created
+        for asset, album, created in query(
+            "SELECT r.asset, r.album, r.created FROM json_each(?) j CROSS JOIN relation r"
+            " ON r.zone = ? AND r.asset = j.value ->> 0 AND r.album = j.value ->> 1",
+            (_json([(relation.asset, relation.album) for relation in living]), zone),
+        )
+    }
+    connection.executemany(
         "INSERT INTO relation VALUES (?, ?, ?, ?, ?) ON CONFLICT (zone, asset, album)"
         " DO UPDATE SET created = excluded.created, listing = excluded.listing",
-        (zone, relation.asset, relation.album, relation.created, listing),
+        [(zone, r.asset, r.album, r.created, listing) for r in living],
     )
-    _touch_asset(query, zone, relation.asset, touched)
-
-
-def _touch_asset(query: Callable[..., Any], zone: int, asset: str, touched: Touched) -> None:
-    row = query("SELECT id FROM asset WHERE zone = ? AND name = ?", (zone, asset)).fetchone()
-    if row is not None:
-        touched.assets[row[0]] = None
+    news = [r.asset for r in living if known.get((r.asset, r.album)) != r.created]
+    _touch_assets(query, zone, news, touched)
+    for relation in relations:
+        if relation.deleted:
+            remove_relation(connection, zone, relation.asset, relation.album, touched)
 
 
 # -- what is gone --------------------------------------------------------------------------------
@@ -343,7 +447,7 @@ def remove_master(connection: apsw.Connection, zone: int, name: str, touched: To
     query = _query(connection)
     query("DELETE FROM master WHERE zone = ? AND name = ?", (zone, name))
     if connection.changes():
-        _touch_assets_of(query, zone, name, touched)
+        _touch_assets_of(query, zone, [name], touched)
 
 
 def remove_album(connection: apsw.Connection, zone: int, name: str, touched: Touched) -> None:
@@ -351,6 +455,13 @@ def remove_album(connection: apsw.Connection, zone: int, name: str, touched: Tou
     query("DELETE FROM album WHERE zone = ? AND name = ?", (zone, name))
     if connection.changes():
         touched.albums[name] = None
+        members = [
+            asset
+            for (asset,) in query(
+                "DELETE FROM relation WHERE zone = ? AND album = ? RETURNING asset", (zone, name)
+            )
+        ]
+        _touch_assets(query, zone, members, touched)
 
 
 def remove_relation(
@@ -359,7 +470,7 @@ def remove_relation(
     query = _query(connection)
     query("DELETE FROM relation WHERE zone = ? AND asset = ? AND album = ?", (zone, asset, album))
     if connection.changes():
-        _touch_asset(query, zone, asset, touched)
+        _touch_assets(query, zone, [asset], touched)
 
 
 Kind = Literal["relation", "asset", "master", "album"]
@@ -381,16 +492,38 @@ def remove(connection: apsw.Connection, kind: Kind, zone: int, name: str, touche
 
 def asset_names(connection: apsw.Connection, zone: int, limit: int) -> list[str]:
     """Up to ``limit`` assets of a zone."""
+    return _names(connection, "asset", zone, limit)
+
+
+def album_names(connection: apsw.Connection, zone: int, limit: int) -> list[str]:
+    """Up to ``limit`` albums of a zone."""
+    return _names(connection, "album", zone, limit)
+
+
+def _names(connection: apsw.Connection, kind: Kind, zone: int, limit: int) -> list[str]:
     return [
         name
         for (name,) in _query(connection)(
-            "SELECT name FROM asset WHERE zone = ? LIMIT ?", (zone, limit)
+            f"SELECT name FROM {kind} WHERE zone = ? LIMIT ?", (zone, limit)
         )
     ]
 
 
+def note_seen(connection: apsw.Connection, kind: Kind, zone: int, name: str) -> None:
+    """The zone's newest listing found this record, though in none of iCloud's lists."""
+    asset, _, album = name.partition("-IN-")
+    of, key = (
+        ("asset = ? AND album = ?", (asset, album)) if kind == "relation" else ("name = ?", (name,))
+    )
+    connection.execute(
+        f"UPDATE {kind} SET listing = (SELECT listing FROM zone WHERE id = ?) WHERE zone = ? AND {of}",
+        (zone, zone, *key),
+    )
+
+
 def unseen(connection: apsw.Connection, zone: int, limit: int) -> list[tuple[Kind, str]]:
-    """Up to ``limit`` records that the zone's newest listing did not see: gone from iCloud.
+    """Up to ``limit`` records that the zone's newest listing did not see: gone from iCloud, or in none
+    of its lists. What is owed is not among them.
 
     Relations come first and are named ``{asset}-IN-{album}``, as on the wire.
     """
@@ -406,7 +539,8 @@ def unseen(connection: apsw.Connection, zone: int, limit: int) -> list[tuple[Kin
         found += (
             (kind, name)  # type: ignore[misc]
             for (name,) in query(
-                f"SELECT {name} FROM {kind} WHERE zone = ? AND listing < ? LIMIT ?",
+                f"SELECT {name} AS wire FROM {kind} WHERE zone = ?1 AND listing < ?2"
+                " AND wire NOT IN (SELECT name FROM owed WHERE zone = ?1) LIMIT ?3",
                 (zone, listing, limit - len(found)),
             )
         )

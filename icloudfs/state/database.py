@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import apsw
 import trio
 
-from icloudfs.errors import StateDamaged, StateTooNew
+from icloudfs.errors import DiskFull, IcloudfsError, StateDamaged, StateTooNew
 from icloudfs.state import schema
 
 T = TypeVar("T")
@@ -26,6 +27,10 @@ BUSY_TIMEOUT = 10_000
 
 CACHE_PAGES_KIB = 8 * 1024
 """Page cache a connection, KiB. The operating system caches the file; this only saves system calls."""
+
+CHECKPOINT_PAGES = 4000
+"""Pages of WAL (16 MB) before they are folded into the database. A listing touches the same pages again
+and again: with SQLite's own 1000 it writes each of them three times as often."""
 
 
 def database_path(cookie_directory: Path, account: str) -> Path:
@@ -38,40 +43,64 @@ def file_stem(account: str) -> str:
     return "".join(c if c.isalnum() or c in "@._-" else "_" for c in account.lower()).lstrip(".")
 
 
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """What can go wrong with the file, in words: DiskFull, StateDamaged, or IcloudfsError."""
+    try:
+        yield
+    except apsw.FullError:
+        raise DiskFull(f"The disk with the state database {path} is full.") from None
+    except apsw.BusyError:
+        raise IcloudfsError(
+            f"Another process has been writing to the state database {path} for too long.",
+            hint="Try again when it is done.",
+        ) from None
+    except (apsw.NotADBError, apsw.CorruptError) as error:
+        raise StateDamaged(f"The state database {path} is damaged: {error}.") from error
+    except (apsw.CantOpenError, apsw.IOError, apsw.ReadOnlyError, apsw.PermissionsError) as error:
+        raise StateDamaged(
+            f"The state database {path} cannot be opened or written: {error}.",
+            hint="Check its directory, the disk and the permissions.",
+        ) from error
+    except OSError as error:
+        raise StateDamaged(
+            f"The state database {path} cannot be made: {error.strerror or error}.",
+            hint="Check its directory, or choose another --cookie-directory.",
+        ) from error
+
+
 def connect(path: Path, *, write: bool) -> apsw.Connection:
     """A connection to an existing, migrated database.
 
-    Raises StateTooNew for a database of a newer version, which is left untouched, and StateDamaged
-    for a file that is no database of ours.
+    Raises StateTooNew for a database of a newer version, which is left untouched, and what ``told``
+    raises for a file that cannot be opened or is no database of ours.
     """
     flags = apsw.SQLITE_OPEN_READWRITE if write else apsw.SQLITE_OPEN_READONLY
-    try:
+    with told(path):
+        _refuse_newer(path)
         connection = apsw.Connection(str(path), flags=flags)
         connection.set_busy_timeout(BUSY_TIMEOUT)
-        _check_version(connection, path)
         _configure(connection)
-    except (apsw.NotADBError, apsw.CorruptError, apsw.CantOpenError) as error:
-        raise StateDamaged(f"The state database {path} cannot be opened: {error}") from error
     return connection
 
 
 def create(path: Path) -> apsw.Connection:
     """A writing connection to the database at ``path``, made or migrated as far as need be.
 
-    Raises StateTooNew and StateDamaged like ``connect``.
+    Raises as ``connect`` does.
     """
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # It names every photo of a person: nobody else may read it. SQLite gives -wal and -shm the same mode.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, stat.S_IRUSR | stat.S_IWUSR))
-    try:
+    with told(path):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # It names every photo of a person: nobody else may read it. SQLite gives -wal and -shm the
+        # same mode.
+        owner_only = stat.S_IRUSR | stat.S_IWUSR
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, owner_only))
+        _refuse_newer(path)
         connection = apsw.Connection(str(path))
         connection.set_busy_timeout(BUSY_TIMEOUT)
-        _check_version(connection, path)
         connection.pragma("journal_mode", "wal")
         _configure(connection)
         migrate(connection)
-    except (apsw.NotADBError, apsw.CorruptError, apsw.CantOpenError) as error:
-        raise StateDamaged(f"The state database {path} cannot be opened: {error}") from error
     return connection
 
 
@@ -96,10 +125,15 @@ def _version(connection: apsw.Connection) -> int:
     return version
 
 
-def _check_version(connection: apsw.Connection, path: Path) -> None:
-    version = _version(connection)
-    if version > schema.VERSION:
+def _refuse_newer(path: Path) -> None:
+    """On a read-only connection: it cannot change the file, not even by folding its WAL back."""
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        connection.set_busy_timeout(BUSY_TIMEOUT)
+        version = _version(connection)
+    finally:
         connection.close()
+    if version > schema.VERSION:
         raise StateTooNew(
             f"The state database {path} has version {version}; "
             f"this icloudfs knows versions up to {schema.VERSION}."
@@ -110,6 +144,7 @@ def _configure(connection: apsw.Connection) -> None:
     connection.pragma("synchronous", "normal")
     connection.pragma("foreign_keys", True)
     connection.pragma("cache_size", -CACHE_PAGES_KIB)
+    connection.pragma("wal_autocheckpoint", CHECKPOINT_PAGES)
     connection.pragma("temp_store", "memory")
 
 
@@ -129,7 +164,8 @@ class Database:
     async def write(self, transaction: Callable[[apsw.Connection], T]) -> T:
         """Run ``transaction`` in a thread as one transaction: all of it or nothing.
 
-        Not to be cancelled half-way: the thread is always waited for.
+        Not to be cancelled half-way: the thread is always waited for. Raises what ``told`` raises;
+        the database is then as it was before.
         """
         async with self._lock:
             return await trio.to_thread.run_sync(self._run, transaction)
@@ -139,17 +175,18 @@ class Database:
         return self._run(transaction)
 
     def _run(self, transaction: Callable[[apsw.Connection], T]) -> T:
-        # IMMEDIATE: a transaction that first reads and then finds another process's write in its
-        # way could only be thrown away.
-        self._writer.execute("BEGIN IMMEDIATE")
-        try:
-            result = transaction(self._writer)
-            self._writer.execute("COMMIT")
-        except BaseException:
-            if self._writer.in_transaction:
-                self._writer.execute("ROLLBACK")
-            raise
-        return result
+        with told(self.path):
+            # IMMEDIATE: a transaction that first reads and then finds another process's write in its
+            # way could only be thrown away.
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                result = transaction(self._writer)
+                self._writer.execute("COMMIT")
+            except BaseException:
+                if self._writer.in_transaction:
+                    self._writer.execute("ROLLBACK")
+                raise
+            return result
 
     def close(self) -> None:
         """Close both connections. The WAL is folded back into the database if nobody else reads."""

@@ -7,7 +7,7 @@ Three floors, filled by three different hands:
 
 * what iCloud says (zone, master, asset, album, relation): written by ``sync`` alone, one page of
   records in one transaction with the token that follows it;
-* where things appear (inode, dirent, claim): derived from the first floor by ``tree``, in the same
+* where things appear (inode, dirent, claim, contest): derived from the first floor by ``tree``, in the same
   transaction;
 * what is on this disk (content): written by ``cache`` alone, keyed by Apple's checksum, so that
   duplicates, albums and zones share one copy and a changed photo can never count as cached.
@@ -36,6 +36,7 @@ CREATE TABLE metadata (
 -- listing: the number of the listing under way or last done. Every record carries the number of the
 -- listing that saw it last, so a repeated listing knows at its end what is gone.
 -- relisting: 1 while a listing of a zone that was listed before is under way.
+-- members_due: 1 when albums may hold photos that we do not know to be in them (sync/members.py).
 CREATE TABLE zone (
     id        INTEGER PRIMARY KEY,
     area      TEXT NOT NULL,
@@ -44,6 +45,7 @@ CREATE TABLE zone (
     listed    INTEGER NOT NULL DEFAULT 0,
     listing   INTEGER NOT NULL DEFAULT 1,
     relisting INTEGER NOT NULL DEFAULT 0,
+    members_due INTEGER NOT NULL DEFAULT 0,
     UNIQUE (area, name)
 ) STRICT;
 
@@ -56,7 +58,7 @@ CREATE TABLE listed_page (
 ) STRICT, WITHOUT ROWID;
 
 -- CPLMaster: the file as it was taken. resources is a JSON object, wire prefix to
--- {checksum, size, uti}; download URLs expire and are never stored.
+-- [checksum, size, uti]; download URLs expire and are never stored.
 CREATE TABLE master (
     zone      INTEGER NOT NULL REFERENCES zone ON DELETE CASCADE,
     name      TEXT NOT NULL,
@@ -74,7 +76,7 @@ CREATE TABLE master (
 -- several may point at one.
 -- checksum: Apple's fileChecksum of the original, as announced, '' while the master is unknown.
 -- filename: as shown for the original in the mount, without any suffix, '' while unknown.
--- month: inode of the month's directory; stem: folded stem of the filename. Both are the tree's.
+-- month: inode of the month's directory. All three are the tree's.
 CREATE TABLE asset (
     id           INTEGER PRIMARY KEY,
     zone         INTEGER NOT NULL REFERENCES zone ON DELETE CASCADE,
@@ -110,12 +112,10 @@ CREATE TABLE asset (
     checksum     TEXT NOT NULL DEFAULT '',
     filename     TEXT NOT NULL DEFAULT '',
     month        INTEGER NOT NULL DEFAULT 0,
-    stem         TEXT NOT NULL DEFAULT '',
     UNIQUE (zone, name)
 ) STRICT;
 CREATE INDEX asset_by_master ON asset (zone, master);
 CREATE INDEX asset_by_checksum ON asset (checksum);
-CREATE INDEX asset_by_stem ON asset (stem, month);
 CREATE INDEX asset_by_added ON asset (added);
 
 -- CPLAlbum. kind: 0 album, 3 folder. dirname: the name its directory was given, '' until it has one.
@@ -182,15 +182,24 @@ CREATE TABLE dirent (
 CREATE UNIQUE INDEX dirent_page ON dirent (parent, ino);
 CREATE INDEX dirent_by_ino ON dirent (ino);
 
--- Who may use a plain name (tree/claims.py). scope: the inode of a month or an album, or 0 for the
--- whole library; key: the name folded (NFC, no case), a stem with a trailing '/' or a full name.
+-- Who may use a name (tree/claims.py). scope: the inode of a month, an album or a folder, or 0 for the
+-- whole library; key: the name folded (NFC, no case). owner: an asset's id, or the inode of an album.
 CREATE TABLE claim (
     scope INTEGER NOT NULL,
     key   TEXT NOT NULL,
-    asset INTEGER NOT NULL,
+    owner INTEGER NOT NULL,
     PRIMARY KEY (scope, key)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX claim_by_asset ON claim (asset);
+CREATE INDEX claim_by_owner ON claim (owner);
+
+-- Plain names that photos of a first listing wanted and did not all get: decided anew at its end
+-- (tree/settling.py). Empty at all other times.
+CREATE TABLE contest (
+    scope INTEGER NOT NULL,
+    key   TEXT NOT NULL,
+    asset INTEGER NOT NULL,
+    PRIMARY KEY (scope, key, asset)
+) STRICT, WITHOUT ROWID;
 
 -- What is on this disk, by Apple's checksum; no row means nothing is.
 -- status: 'partial' (some ranges are there), 'downloaded' (whole, and verified as far as it can be),

@@ -25,14 +25,26 @@ def one_error() -> Iterator[None]:
     try:
         yield
     except BaseExceptionGroup as group:
-        foreseen, others = group.split(IcloudfsError)
-        if others is not None:
-            raise
-        assert foreseen is not None
-        error: BaseException = foreseen
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        raise error from None
+        raise _one_of(group) from None
+
+
+def _one_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What nobody foresaw before all else; then that we are cancelled, which must reach whoever
+    cancelled us; then the first of the errors that have a sentence."""
+    errors = list(_leaves(group))
+    unforeseen = [
+        e for e in errors if isinstance(e, Exception) and not isinstance(e, IcloudfsError)
+    ]
+    cancelled = [e for e in errors if not isinstance(e, Exception)]
+    return (unforeseen or cancelled or errors)[0]
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
 
 
 class Progress(msgspec.Struct, frozen=True):

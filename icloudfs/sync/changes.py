@@ -24,12 +24,18 @@ _MOST_PAGES = 100_000
 """A history of 7,300 photos has 450 pages (facts/cloudkit.md §1.7); a log without end is a mistake."""
 
 
+_MOST_PAGES_WITHOUT_PROGRESS = 50
+"""Empty pages that lead nowhere: with the same token again and again there is nothing to wait for."""
+
+
 class Position(msgspec.Struct):
     """Where in a zone's change log we are, and under which key of ``metadata`` that is kept."""
 
     zone: StoredZone
     token: str
     key: str
+    stuck: int = 0
+    """Pages since anything came or the token moved."""
 
 
 async def follow(books: Books, positions: Iterable[Position]) -> dict[int, ZoneError]:
@@ -65,6 +71,9 @@ async def _follow_one_page(
         await _store(books, position, page)
         if not page.more_coming:
             del pending[position.zone.id]
+        elif position.stuck > _MOST_PAGES_WITHOUT_PROGRESS:
+            errors[position.zone.id] = ZoneError(ZoneProblem.TRANSIENT, "NO_PROGRESS")
+            del pending[position.zone.id]
 
 
 def _in_order(asked: list[Position], answers: Iterable[ZoneChanges]) -> list[ZoneChanges]:
@@ -75,7 +84,9 @@ def _in_order(asked: list[Position], answers: Iterable[ZoneChanges]) -> list[Zon
 async def _store(books: Books, position: Position, page: ZoneChanges) -> None:
     token = page.token or position.token
     if not page.records and token == position.token:
+        position.stuck += 1
         return  # nothing changed: not worth a transaction
+    position.stuck = 0
     await books.store(
         position.zone,
         page.records,

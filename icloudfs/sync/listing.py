@@ -24,26 +24,27 @@ import msgspec
 import trio
 
 from icloudfs.apple import CloudKitError, Index, ZoneGone, member_count_id
-from icloudfs.apple.records import Album, Asset, Record
+from icloudfs.apple.records import Album, Asset, Record, Refused, Tombstone
 from icloudfs.apple.wire import PAGE_ASSETS
 from icloudfs.errors import ProtocolError
 from icloudfs.state import catalogue, metadata
 from icloudfs.state.catalogue import StoredZone, Touched
 from icloudfs.sync.books import Books, Progress, one_error
-from icloudfs.sync.changes import Position, follow
+from icloudfs.sync.changes import Position, follow, is_gone, needs_listing
+from icloudfs.sync.owed import ask_for_owed, look_up
 from icloudfs.sync.pages import place
+from icloudfs.tree.albums import ALBUM, FOLDER
 from icloudfs.tree.changes import Change
 from icloudfs.tree.placing import Placing
-from icloudfs.tree.settling import Namesakes, namesakes, settle
+from icloudfs.tree.settling import contests, settle
 
 log = logging.getLogger(__name__)
 
 _INDEXES = (Index.ALL, Index.BURSTS, Index.HIDDEN, Index.RECENTLY_DELETED)
 """Together they list every asset of a zone; the smart albums are subsets of the first."""
 
-_FOLDER = 3  # albumType
-_GROUPS_A_TRANSACTION = 200
-_REMOVED_A_TRANSACTION = 500
+_NAMES_A_TRANSACTION = 500
+_LOOKED_UP_AT_ONCE = 200
 _COUNTS_A_CALL = 100
 
 Job = Callable[[], Awaitable[object]]
@@ -64,18 +65,30 @@ class Listing:
 
         Raises what the photo service raises; the next ``run`` goes on from there.
         """
+        if await self._token() is None:
+            await self._begin()
         await self._list_everything()
         await self._replay()
-        if await self._shortage():
+        if await self._is_short():
             log.info("%s: the listing is short of iCloud's count; listing it again", self._name)
             await self._forget_pages()
             await self._list_everything()
             await self._replay()
-            if missing := await self._shortage():
+            if missing := await self._is_short():
                 await self._read_whole_history(missing)
         await self._remove_unseen()
         await self._settle_names()
         await self._finish()
+
+    async def _begin(self) -> None:
+        """Begin with the first page. What an earlier listing stored whose token is lost counts as not
+        seen: it may have changed since, and nothing would tell."""
+
+        def transaction(connection: apsw.Connection) -> StoredZone:
+            catalogue.begin_relisting(connection, self._zone.id)
+            return catalogue.zone_by_id(connection, self._zone.id)
+
+        self._zone = await self._books.database.write(transaction)
 
     @property
     def _name(self) -> str:
@@ -88,7 +101,7 @@ class Listing:
         self._total = sum(counts.values())
         self._done = 0
         done = await self._ranks_of(Index.ALL.listing)
-        if 0 not in done or await self._token() is None:
+        if 0 not in done:
             await self._first_page()
         self._jobs.append(self._list_albums)  # the folders now; their members queue up at the end
         for index in _INDEXES:
@@ -198,12 +211,12 @@ class Listing:
             for album in found:
                 if album.name not in albums:
                     albums[album.name] = album
-                    if album.kind == _FOLDER:
+                    if album.kind == FOLDER:
                         folders.append(album.name)
         # The older of two albums with one name keeps it, so they are stored in order of age.
         ordered = sorted(albums.values(), key=lambda album: (album.created, album.name))
         await self._books.store(self._zone, tuple(ordered))
-        members = [a.name for a in ordered if a.kind != _FOLDER and not a.deleted]
+        members = [a.name for a in ordered if a.kind == ALBUM and not a.deleted]
         for start in range(0, len(members), _COUNTS_A_CALL):
             await self._plan_members(members[start : start + _COUNTS_A_CALL])
 
@@ -259,18 +272,31 @@ class Listing:
         token = await self._token()
         assert token is not None
         position = Position(self._zone, token, metadata.listing_token_key(self._name))
-        errors = await follow(self._books, [position])
-        if error := errors.get(self._zone.id):
-            # A token that is refused while it is fresh: begin again from the first page next time.
-            await self._books.database.write(
-                lambda connection: metadata.remove(
-                    connection, metadata.listing_token_key(self._name)
-                )
-            )
-            raise ProtocolError(
-                f"The changes of {self._name} cannot be read: {error.code} {error.reason}".rstrip()
-                + "."
-            )
+        await self._follow(position)
+        await ask_for_owed(self._books, self._zone)
+
+    async def _follow(self, position: Position) -> None:
+        error = (await follow(self._books, [position])).get(self._zone.id)
+        if error is None:
+            return
+        if is_gone(error):
+            raise ZoneGone(error.code, error.reason)
+        if needs_listing(error):
+            # Refused while it is fresh: the next run begins again from the first page.
+            key = metadata.listing_token_key(self._name)
+            await self._books.database.write(lambda connection: metadata.remove(connection, key))
+        raise ProtocolError(
+            f"The changes of {self._name} cannot be read: {error.code} {error.reason}".rstrip()
+            + "."
+        )
+
+    async def _is_short(self) -> int:
+        """How many photos fewer are here than iCloud counts, after a second look: photos may have
+        come between the end of the changes and the count."""
+        if await self._shortage():
+            await self._replay()
+            return await self._shortage()
+        return 0
 
     async def _shortage(self) -> int:
         """How many photos fewer are here than iCloud counts."""
@@ -300,7 +326,7 @@ class Listing:
             missing,
         )
         position = Position(self._zone, "", metadata.listing_token_key(self._name))
-        await follow(self._books, [position])
+        await self._follow(position)
         if missing := await self._shortage():
             log.warning(
                 "%s: iCloud's count and its whole history differ by %d photos; the history is right",
@@ -309,37 +335,53 @@ class Listing:
             )
 
     async def _remove_unseen(self) -> None:
-        """What an earlier listing saw and this one did not is gone."""
-        while await self._remove_some():
-            pass
+        """What an earlier listing saw and this one did not is gone, if iCloud says so.
 
-    async def _remove_some(self) -> bool:
-        def transaction(connection: apsw.Connection) -> tuple[bool, list[Change]]:
+        Not everything is in a list: a hidden photo's place in an album is not, for one. So each is
+        looked up before it goes, and nothing that still exists leaves the tree.
+        """
+        reader = self._books.database.reader
+        while unseen := catalogue.unseen(reader, self._zone.id, _LOOKED_UP_AT_ONCE):
+            records = await look_up(self._books, self._zone, [name for _, name in unseen])
+            await self._store_or_remove(unseen, records)
+
+    async def _store_or_remove(
+        self, unseen: list[tuple[catalogue.Kind, str]], records: tuple[Record, ...]
+    ) -> None:
+        there = {record.name: record for record in records if not isinstance(record, Tombstone)}
+        await self._books.store(self._zone, tuple(there.values()))
+
+        def transaction(connection: apsw.Connection) -> list[Change]:
             touched = Touched()
-            unseen = catalogue.unseen(connection, self._zone.id, _REMOVED_A_TRANSACTION)
             for kind, name in unseen:
-                catalogue.remove(connection, kind, self._zone.id, name, touched)
-            return bool(unseen), place(connection, self._books.tree, self._zone, touched)
+                record = there.get(name)
+                if record is None:
+                    catalogue.remove(connection, kind, self._zone.id, name, touched)
+                elif not isinstance(record, Refused):  # that is owed, and asked for again
+                    catalogue.note_seen(connection, kind, self._zone.id, name)
+            return place(connection, self._books.tree, self._zone, touched)
 
-        more, changes = await self._books.database.write(transaction)
-        self._books.publish(changes)
-        return more
+        self._books.publish(await self._books.database.write(transaction))
 
     async def _settle_names(self) -> None:
         """After a first listing: who keeps a plain name is decided by age, not by arrival."""
         if self._zone.listed:
             return
-        groups = await self._books.database.write(lambda connection: list(namesakes(connection)))
-        for start in range(0, len(groups), _GROUPS_A_TRANSACTION):
-            batch = groups[start : start + _GROUPS_A_TRANSACTION]
-            self._books.publish(await self._books.database.write(partial(self._settle, batch)))
-            self._books.report(Progress("names", start + len(batch), len(groups)))
+        total = contests(self._books.database.reader)
+        more = total > 0
+        while more:
+            more, changes = await self._books.database.write(self._settle)
+            self._books.publish(changes)
+            left = contests(self._books.database.reader)
+            self._books.report(Progress("names", total - left, total))
 
-    def _settle(self, groups: list[Namesakes], connection: apsw.Connection) -> list[Change]:
+    def _settle(self, connection: apsw.Connection) -> tuple[bool, list[Change]]:
         tree = self._books.tree
-        placing = Placing(connection, views=tree.views, now=tree.clock(), first_listing=True)
-        settle(groups, placing)
-        return placing.finish()
+        placing = Placing(
+            connection, views=tree.views, now=tree.clock(), first_listing=True, final_names=True
+        )
+        more = settle(connection, placing, _NAMES_A_TRANSACTION)
+        return more, placing.finish()
 
     async def _finish(self) -> None:
         """The zone is listed; its token takes its place in the same transaction."""
@@ -351,6 +393,9 @@ class Listing:
             metadata.put(connection, metadata.sync_token_key(self._name), token)
             metadata.remove(connection, key)
             catalogue.set_listed(connection, self._zone.id)
+            # A photo that left an album between two pages of it pulled the others up, and one slipped
+            # through: no log tells.
+            catalogue.set_members_due(connection, self._zone.id, due=True)
 
         await self._books.database.write(transaction)
         self._zone = msgspec.structs.replace(self._zone, listed=True)

@@ -7,7 +7,9 @@ repeating a page changes nothing.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 import apsw
 import msgspec
@@ -18,6 +20,8 @@ from icloudfs.state.catalogue import StoredZone, Touched
 from icloudfs.tree.changes import Change
 from icloudfs.tree.layout import View
 from icloudfs.tree.placing import Placing
+
+log = logging.getLogger(__name__)
 
 
 class Tree(msgspec.Struct, frozen=True):
@@ -45,45 +49,43 @@ def store_page(
     records: Sequence[Record],
 ) -> Stored:
     """Store the records of one page and place what they touch, in the caller's transaction."""
-    stored = Stored()
+    page = _newest_of_each(records)
     touched = Touched()
-    for record in _newest_of_each(records):
-        catalogue.settle_debt(connection, zone.id, record.name)
-        _store(connection, zone, record, touched, stored)
-    stored.changes = place(connection, tree, zone, touched)
-    return stored
+    there = connection, zone.id, zone.listing
+    assets = _all(page, Asset)
+    catalogue.store_masters(*there, _all(page, Master), touched)
+    catalogue.store_assets(*there, assets, touched)
+    for album in _all(page, Album):
+        catalogue.store_album(*there, album, touched)
+    catalogue.store_relations(*there, _all(page, Relation), touched)
+    for tombstone in _all(page, Tombstone):
+        catalogue.bury(connection, zone.id, tombstone.name, touched)
+    refused = _all(page, Refused)
+    catalogue.settle_debts(connection, zone.id, [record.name for record in page])
+    for record in refused:
+        _owe(connection, zone, record)
+    return Stored(place(connection, tree, zone, touched), len(assets), len(refused))
 
 
-def _newest_of_each(records: Sequence[Record]) -> Iterable[Record]:
+R = TypeVar("R", bound=Record)
+
+
+def _all(page: Iterable[Record], kind: type[R]) -> list[R]:
+    return [record for record in page if isinstance(record, kind)]
+
+
+def _newest_of_each(records: Sequence[Record]) -> list[Record]:
     """A record that comes twice counts as it came last."""
-    return {record.name: record for record in records}.values()
+    return list({record.name: record for record in records}.values())
 
 
-def _store(
-    connection: apsw.Connection,
-    zone: StoredZone,
-    record: Record,
-    touched: Touched,
-    stored: Stored,
-) -> None:
-    match record:
-        case Master():
-            catalogue.store_master(connection, zone.id, zone.listing, record, touched)
-        case Asset():
-            stored.assets += 1
-            catalogue.store_asset(connection, zone.id, zone.listing, record, touched)
-        case Album():
-            catalogue.store_album(connection, zone.id, zone.listing, record, touched)
-        case Relation():
-            catalogue.store_relation(connection, zone.id, zone.listing, record, touched)
-        case Tombstone():
-            catalogue.bury(connection, zone.id, record.name, touched)
-        case Refused():
-            # Asked for again with the next sync: a record is never passed over in silence.
-            catalogue.owe(connection, zone.id, record.name, f"{record.code}: {record.reason}")
-            stored.refused += 1
-        case _:
-            pass  # memories, faces, counters: nothing that is a file
+def _owe(connection: apsw.Connection, zone: StoredZone, record: Refused) -> None:
+    """Asked for again with the next sync: a record is never passed over in silence."""
+    why = f"{record.code}: {record.reason}"
+    if record.name:
+        catalogue.owe(connection, zone.id, record.name, why)
+    else:
+        log.warning("%s: a record without a name cannot be had: %s", zone.zone.name, why)
 
 
 def place(

@@ -9,11 +9,14 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import partial
+from typing import NamedTuple
 
 import apsw
 import trio
 
-from icloudfs.apple import CloudKitError, ICloud, is_library
+from icloudfs.apple import CloudKitError, ICloud, ZoneGone, is_library
 from icloudfs.apple.records import Area, Zone
 from icloudfs.apple.wire import PRIMARY_ZONE
 from icloudfs.errors import IcloudfsError
@@ -24,6 +27,8 @@ from icloudfs.state.runs import Figures
 from icloudfs.sync.books import Books, Progress, one_error
 from icloudfs.sync.changes import Position, follow, is_gone, needs_listing
 from icloudfs.sync.listing import Listing
+from icloudfs.sync.members import complete_albums
+from icloudfs.sync.owed import ask_for_owed
 from icloudfs.sync.pages import Tree, place
 from icloudfs.tree.changes import Change
 from icloudfs.tree.settling import no_longer_recent
@@ -31,7 +36,6 @@ from icloudfs.tree.settling import no_longer_recent
 log = logging.getLogger(__name__)
 
 _AREAS: tuple[Area, ...] = ("private", "shared")
-_OWED_A_RUN = 100
 _REMOVED_A_TRANSACTION = 500
 
 
@@ -77,7 +81,8 @@ class Sync:
             except BaseException as error:
                 count()
                 message = str(error) if isinstance(error, IcloudfsError) else type(error).__name__
-                with trio.CancelScope(shield=True):
+                # What went wrong first is what is told, even if this cannot be noted any more.
+                with trio.CancelScope(shield=True), suppress(IcloudfsError):
                     await self._database.write(
                         lambda c: runs.interrupt(c, run, books.figures, message)
                     )
@@ -98,7 +103,9 @@ class Sync:
 
     async def _run(self, books: Books) -> None:
         tokens = [await self._look(books, area) for area in _AREAS]
-        await self._ask_for_owed(books)
+        for zone in catalogue.zones(self._database.reader):
+            await ask_for_owed(books, zone)
+            await complete_albums(books, zone)
         await self._forget_the_past(books)
 
         def keep(connection: apsw.Connection) -> None:
@@ -117,23 +124,23 @@ class Sync:
 
     async def _look(self, books: Books, area: Area) -> str:
         """Bring an area up to date. Returns its new token, empty if there is more to do."""
-        changed, gone, token = await self._changed_zones(books, area)
-        if changed is None:
+        answer = await self._changed_zones(books, area)
+        if answer is None:
             return ""
-        for zone in gone:
+        for zone in answer.gone:
             await self._remove_zone(books, zone)
-        stored = await self._stored_zones(area, changed)
+        stored = await self._stored_zones(area, answer)
+        token = answer.token
         to_list = [zone for zone in stored if not zone.listed or zone.relisting]
         complete = await self._follow(books, [z for z in stored if z not in to_list], to_list)
         await self._list(books, to_list)
         return token if complete else ""
 
-    async def _changed_zones(
-        self, books: Books, area: Area
-    ) -> tuple[list[Zone] | None, list[Zone], str]:
-        """(changed or new, gone, token); the first is None if the area cannot be asked."""
+    async def _changed_zones(self, books: Books, area: Area) -> _Changed | None:
+        """What changed in an area since its token; None if the area cannot be asked."""
         key = metadata.database_token_key(area)
         token = metadata.get(self._database.reader, key) or ""
+        complete = not token
         changed: dict[str, Zone] = {}
         gone: dict[str, Zone] = {}
         more = True
@@ -145,11 +152,11 @@ class Sync:
                 if token:
                     log.warning("the %s database's token is refused; looking at all zones", area)
                     await self._database.write(lambda c: metadata.remove(c, key))
-                    token = ""
+                    token, complete = "", True
                     continue
                 if area == "shared":
                     log.info("this account has no shared database: %s", error)
-                    return None, [], ""
+                    return None
                 raise
             for found in answer.zones:
                 changed.pop(found.zone.name, None)
@@ -158,10 +165,15 @@ class Sync:
             more = answer.more_coming and answer.token != token
             token = answer.token
         libraries = [zone for zone in changed.values() if is_library(zone.name)]
-        return libraries, list(gone.values()), token
+        return _Changed(libraries, list(gone.values()), token, complete)
 
-    async def _stored_zones(self, area: Area, changed: list[Zone]) -> list[StoredZone]:
-        """The rows of the changed zones, and of those with a listing still to be done."""
+    async def _stored_zones(self, area: Area, answer: _Changed) -> list[StoredZone]:
+        """The rows of the changed zones, and of those with a listing still to be done.
+
+        An answer to no token names every zone that there is. One that it leaves out is asked for by
+        itself: iCloud then says whether it is gone, and an answer that is short removes no library.
+        """
+        changed = answer.zones
 
         def transaction(connection: apsw.Connection) -> list[StoredZone]:
             known = {(z.zone.area, z.zone.name) for z in catalogue.zones(connection)}
@@ -176,7 +188,7 @@ class Sync:
             zone
             for zone in stored
             if zone.zone.area == area
-            and (zone.zone.name in names or not zone.listed or zone.relisting)
+            and (answer.complete or zone.zone.name in names or not zone.listed or zone.relisting)
         ]
 
     async def _follow(
@@ -231,8 +243,11 @@ class Sync:
         # personal library, which comes first, are older in rank than those of a shared one.
         for zone in zones:
             books.figures.add_kind("listing")
-            with one_error():
-                await Listing(books, zone).run()
+            try:
+                with one_error():
+                    await Listing(books, zone).run()
+            except ZoneGone:
+                await self._remove_zone(books, zone.zone)
 
     async def _remove_zone(self, books: Books, zone: Zone) -> None:
         """A library that the account has left: its photos go, then its row."""
@@ -247,10 +262,13 @@ class Sync:
 
         def some(connection: apsw.Connection) -> tuple[bool, list[Change]]:
             touched = Touched()
-            names = catalogue.asset_names(connection, stored.id, _REMOVED_A_TRANSACTION)
-            for name in names:
+            assets = catalogue.asset_names(connection, stored.id, _REMOVED_A_TRANSACTION)
+            for name in assets:
                 catalogue.remove_asset(connection, stored.id, name, touched)
-            return bool(names), place(connection, self._tree, stored, touched)
+            albums = catalogue.album_names(connection, stored.id, _REMOVED_A_TRANSACTION)
+            for name in albums:
+                catalogue.remove_album(connection, stored.id, name, touched)
+            return bool(assets or albums), place(connection, self._tree, stored, touched)
 
         more = True
         while more:
@@ -266,35 +284,28 @@ class Sync:
 
     # -- what is left --------------------------------------------------------------------------
 
-    async def _ask_for_owed(self, books: Books) -> None:
-        """Look up records that CloudKit refused to give on a page."""
-        for zone in catalogue.zones(self._database.reader):
-            names = catalogue.owed(self._database.reader, zone.id, _OWED_A_RUN)
-            if not names:
-                continue
-            try:
-                async with books.requests:
-                    records = await books.photos.lookup(zone.zone, names)
-            except CloudKitError as error:
-                log.warning(
-                    "%s: records that are owed cannot be looked up: %s", zone.zone.name, error
-                )
-                continue
-            await books.store(zone, records)
-
     async def _forget_the_past(self, books: Books) -> None:
         """Photos leave ``Recent`` because time passes, not because a record changes."""
-        now = self._tree.clock()
-        reader = self._database.reader
-        old = no_longer_recent(reader, now)
-        if not old:
-            return
-        zone = catalogue.zones(reader)[0]
+        zones = catalogue.zones(self._database.reader)
+        old = no_longer_recent(self._database.reader, self._tree.clock()) if zones else []
+        for start in range(0, len(old), _REMOVED_A_TRANSACTION):
+            touched = Touched(assets=dict.fromkeys(old[start : start + _REMOVED_A_TRANSACTION]))
+            books.publish(
+                await self._database.write(
+                    partial(place, tree=self._tree, zone=zones[0], touched=touched)
+                )
+            )
 
-        def transaction(connection: apsw.Connection) -> list[Change]:
-            return place(connection, self._tree, zone, Touched(assets=dict.fromkeys(old)))
 
-        books.publish(await self._database.write(transaction))
+class _Changed(NamedTuple):
+    """What ``changes/database`` says of an area."""
+
+    zones: list[Zone]
+    """Libraries that are new or changed."""
+    gone: list[Zone]
+    token: str
+    complete: bool
+    """Every zone that there is was named, not only what changed."""
 
 
 def photos_known(connection: apsw.Connection) -> bool:

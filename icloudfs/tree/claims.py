@@ -1,9 +1,10 @@
-"""Who may use a plain name.
+"""Who may use a name.
 
 A scope is a set of photos that must not share names: a month, an album, and the whole library (scope 0)
 for the flat directories such as Favorites. The first photo in a scope keeps ``IMG_0001.HEIC``; a later
 one gets ``IMG_0001_<suffix>.HEIC``, in every rendition. The decision is made once and stored, as the
-names that the photo claims, plain or suffixed; a sibling that comes or goes never changes it.
+names that the photo claims, plain or suffixed; a sibling that comes or goes never changes it. Folders
+are scopes too: there albums claim the names of their directories.
 
 For the flat directories the scope is the library and not the directory, because a photo enters and
 leaves Favorites at any time: were names judged among the favourites alone, they would depend on who was
@@ -11,77 +12,152 @@ marked first, and a database that is built anew could not know.
 
 Invariants:
 
-* (scope, key) belongs to one photo; keys are folded, so names that differ in case alone clash.
-* A photo with any claim in a scope is decided there. ``decide`` is then a look-up.
-* During the first listing of a library photos come in no particular order, so decisions are provisional;
-  ``settle`` makes them again at its end, the photo that was added first, first. Never afterwards.
+* (scope, key) belongs to one owner; keys are folded, so names that differ in case alone clash.
+* An owner with any claim in a scope is decided there. ``decide`` is then a comparison.
+* During the first listing of a library photos come in no particular order, so decisions are provisional:
+  whoever did not get all its plain names is noted as a contestant, and ``settling`` decides again at the
+  end, the photo that was added first, first. Never afterwards.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain, count
 from typing import Any
 
 import apsw
+import msgspec
 
 WHOLE_LIBRARY = 0
 
-Names = Sequence[str]
-"""The file names of one photo's renditions."""
+Keys = Sequence[str]
+"""The folded names of one photo's renditions, in a fixed order."""
+
+Held = dict[int, set[str]]
+"""What one owner has claimed: keys by scope."""
 
 
 class Claims:
     """The ``claim`` table, in the caller's transaction."""
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    def __init__(self, connection: apsw.Connection, *, provisional: bool) -> None:
+        """``provisional``: decisions are those of a first listing, and contests are noted."""
         self._connection = connection
         self._execute: Callable[..., Any] = connection.execute
+        self._provisional = provisional
 
-    def decide(self, scope: int, asset: int, plain: Names, suffixed: Names) -> frozenset[str]:
-        """The names that the photo holds in the scope; claims them if it is new there.
+    def held_by(self, owners: Iterable[int]) -> dict[int, Held]:
+        """What each of these owners has claimed; those without a claim are left out."""
+        found: dict[int, Held] = {}
+        for owner, scope, key in self._execute(
+            "SELECT owner, scope, key FROM claim WHERE owner IN (SELECT value FROM json_each(?))",
+            (_json(owners),),
+        ):
+            found.setdefault(owner, {}).setdefault(scope, set()).add(key)
+        return found
 
-        ``plain`` and ``suffixed`` are folded and of the same length, one for each rendition. A
-        rendition that came later than its photo may find its plain name taken: it then holds the
-        suffixed one, whatever its siblings hold.
+    def decide(
+        self, scope: int, asset: int, variant: Callable[[int], Keys], held: set[str]
+    ) -> list[int]:
+        """Which variant of its name each rendition of a photo has in the scope.
+
+        ``variant(0)`` are the plain names, ``variant(1)`` the suffixed ones, and so on without end,
+        one key a rendition. ``held`` is what the photo has claimed there; what it no longer uses is
+        given up. A rendition that came later than its photo may find its name taken: it then has the
+        next variant that is free, whatever its siblings have.
         """
-        held = self.held(scope, asset)
-        is_plain = not held.isdisjoint(plain) if held else not self._any_taken(scope, plain)
-        for name, otherwise in zip(plain, suffixed, strict=True):
-            if name in held or otherwise in held:
-                continue
-            if is_plain and self._take(scope, asset, name):
-                held.add(name)
-            elif self._take(scope, asset, otherwise):
-                held.add(otherwise)
-        return frozenset(held)
+        plain = variant(0)
+        if held:
+            chosen = self._decide_late(scope, asset, variant, held)
+        else:
+            chosen = [self._decide_first(scope, asset, variant)] * len(plain)
+        if self._provisional and any(chosen):
+            self._note_contest(scope, asset, plain)
+        return chosen
 
-    def held(self, scope: int, asset: int) -> set[str]:
-        """The names that the photo has claimed in the scope; empty if it was never decided there."""
+    def _decide_first(self, scope: int, asset: int, variant: Callable[[int], Keys]) -> int:
+        for number in count():
+            if self._take_all(scope, asset, variant(number)):
+                return number
+        raise AssertionError("unreachable")
+
+    def _decide_late(
+        self, scope: int, asset: int, variant: Callable[[int], Keys], held: set[str]
+    ) -> list[int]:
+        known = [variant(number) for number in range(_VARIANTS_LOOKED_AT)]
+        base = next((n for n, keys in enumerate(known) if not held.isdisjoint(keys)), 0)
+        chosen = []
+        for at in range(len(known[0])):
+            mine = (n for n, keys in enumerate(known) if keys[at] in held)
+            free = (n for n in count(base) if self.take(scope, variant(n)[at], asset))
+            chosen.append(next(chain(mine, free)))
+        self.release(asset, scope, held.difference(variant(n)[at] for at, n in enumerate(chosen)))
+        return chosen
+
+    def _take_all(self, scope: int, owner: int, keys: Keys) -> bool:
+        taken: list[str] = []
+        for key in keys:
+            # Two renditions may come to the same name; the second one then needs another variant.
+            if not self.take(scope, key, owner):
+                self.release(owner, scope, taken)
+                return False
+            taken.append(key)
+        return True
+
+    def take(self, scope: int, key: str, owner: int) -> bool:
+        """Claim a name; False if anybody has it."""
+        self._execute("INSERT OR IGNORE INTO claim VALUES (?, ?, ?)", (scope, key, owner))
+        return self._connection.changes() == 1
+
+    def holder(self, scope: int, key: str) -> int | None:
+        row = self._execute(
+            "SELECT owner FROM claim WHERE scope = ? AND key = ?", (scope, key)
+        ).fetchone()
+        return None if row is None else int(row[0])
+
+    def release(self, owner: int, scope: int, keys: Iterable[str]) -> None:
+        """Give up some names in a scope."""
+        self._connection.executemany(
+            "DELETE FROM claim WHERE scope = ? AND key = ? AND owner = ?",
+            [(scope, key, owner) for key in keys],
+        )
+
+    def release_other_scopes(self, owner: int, held: Held, keep: Iterable[int]) -> None:
+        """Give up every claim of an owner, but for those in the scopes to ``keep``."""
+        for scope in held.keys() - set(keep):
+            self.release(owner, scope, held[scope])
+
+    def release_all(self, owner: int, *, but: str = "") -> None:
+        """Give up every claim of an owner, but for those of one name."""
+        self._execute("DELETE FROM claim WHERE owner = ? AND key <> ?", (owner, but))
+
+    # -- contests --------------------------------------------------------------------------------
+
+    def _note_contest(self, scope: int, asset: int, keys: Keys) -> None:
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO contest VALUES (?, ?, ?)", [(scope, key, asset) for key in keys]
+        )
+
+    def contestants(self, scope: int, key: str) -> set[int]:
+        """The photos that wanted a name and did not get it."""
         return {
-            key
-            for (key,) in self._execute(
-                "SELECT key FROM claim WHERE asset = ? AND scope = ?", (asset, scope)
+            asset
+            for (asset,) in self._execute(
+                "SELECT asset FROM contest WHERE scope = ? AND key = ?", (scope, key)
             )
         }
 
-    def release(self, asset: int, *, keep: Iterable[int] = ()) -> None:
-        """Give up every claim of a photo, but for those in the scopes to ``keep``."""
-        scopes = {scope for (scope,) in self._execute(
-            "SELECT DISTINCT scope FROM claim WHERE asset = ?", (asset,)
-        )}  # fmt: skip
-        for scope in scopes.difference(keep):
-            self.release_in(scope, asset)
+    def end_contest(self, scope: int, keys: Iterable[str]) -> None:
+        self._connection.executemany(
+            "DELETE FROM contest WHERE scope = ? AND key = ?", [(scope, key) for key in keys]
+        )
 
-    def release_in(self, scope: int, asset: int) -> None:
-        self._execute("DELETE FROM claim WHERE asset = ? AND scope = ?", (asset, scope))
 
-    def _any_taken(self, scope: int, keys: Names) -> bool:
-        marks = ", ".join("?" * len(keys))
-        found = self._execute(
-            f"SELECT 1 FROM claim WHERE scope = ? AND key IN ({marks}) LIMIT 1", (scope, *keys)
-        ).fetchone()
-        return found is not None
+_VARIANTS_LOOKED_AT = 4
+"""A photo whose suffixed name is taken has its third variant; more never came up."""
 
-    def _take(self, scope: int, asset: int, key: str) -> bool:
-        self._execute("INSERT OR IGNORE INTO claim VALUES (?, ?, ?)", (scope, key, asset))
-        return self._connection.changes() == 1
+_encode = msgspec.json.Encoder().encode
+
+
+def _json(values: Iterable[int]) -> str:
+    return _encode(list(values)).decode()

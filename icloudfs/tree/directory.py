@@ -12,6 +12,7 @@ import apsw
 import msgspec
 
 from icloudfs.apple.records import Area, Rendition, Zone
+from icloudfs.tree import numbers
 
 ROOT = 1
 """Inode number of the mount's root, as FUSE wants it."""
@@ -96,6 +97,36 @@ class Directory:
             (parent, after, limit),
         ):
             yield name, Inode(*inode)
+
+    def at(self, path: str) -> Inode | None:
+        """The file or directory at ``path`` below the mount's root; slashes at its ends do not count."""
+        inode = self.getattr(ROOT)
+        for name in path.split("/"):
+            if name and inode is not None:
+                inode = self.lookup(inode.ino, name.encode("utf-8", "surrogateescape"))
+        return inode
+
+    def directories_below(self, ino: int) -> Iterator[int]:
+        """A directory and every directory in it, however deep."""
+        yield ino
+        below = self._connection.cursor().execute(
+            "SELECT ino FROM dirent WHERE parent = ? AND ino >= ?", (ino, numbers.FIRST_DIRECTORY)
+        )
+        for (child,) in below.fetchall():
+            yield from self.directories_below(int(str(child)))
+
+    def files_below(self, ino: int) -> Iterator[File]:
+        """Every file in a directory, however deep, or the one file that ``ino`` is."""
+        if not numbers.is_directory(ino):
+            file = self.file(ino)
+            if file is not None:
+                yield file
+            return
+        for directory in self.directories_below(ino):
+            for _, inode in self.page(directory, 0, -1):
+                file = self.file(inode.ino)
+                if file is not None:
+                    yield file
 
     def parent(self, ino: int) -> int | None:
         """The directory that holds directory ``ino``; any one of them for a file."""

@@ -59,7 +59,7 @@ _PORTRAIT, _LONG_EXPOSURE = 2, 4
 _BURST_NOT_SELECTED, _BURST_CHOSEN = 2, 8 | 16
 
 
-class StoredResource(msgspec.Struct, frozen=True):
+class StoredResource(msgspec.Struct, frozen=True, array_like=True):
     """A content as the database keeps it: without the URL, which expires."""
 
     checksum: str
@@ -192,27 +192,29 @@ def smart_views(photo: Photo, now: int) -> Iterator[View]:
         return
     if photo.deleted:
         yield View.DELETED
+    elif photo.is_burst_reject:
+        return
     elif photo.hidden:
         yield View.HIDDEN
-    elif not photo.is_burst_reject:
+    else:
         yield from _kinds(photo, now)
 
 
 def _kinds(photo: Photo, now: int) -> Iterator[View]:
-    tests = {
-        View.FAVORITES: photo.favorite,
-        View.RECENT: is_recent(photo.added, now),
-        View.VIDEOS: photo.is_video,
-        View.LIVE: photo.subtype_v2 == _LIVE,
-        View.SCREENSHOTS: photo.subtype_v2 == _SCREENSHOT,
-        View.PANORAMAS: photo.subtype == _PANORAMA,
-        View.SLO_MO: photo.subtype == _SLO_MO,
-        View.TIME_LAPSE: photo.subtype == _TIME_LAPSE,
-        View.PORTRAIT: bool(photo.render_type & _PORTRAIT),
-        View.LONG_EXPOSURE: bool(photo.render_type & _LONG_EXPOSURE),
-        View.ANIMATED: photo.uti == "com.compuserve.gif",
-    }
-    return (view for view, belongs in tests.items() if belongs)
+    tests = (
+        (View.FAVORITES, photo.favorite),
+        (View.RECENT, is_recent(photo.added, now)),
+        (View.VIDEOS, photo.is_video),
+        (View.LIVE, photo.subtype_v2 == _LIVE),
+        (View.SCREENSHOTS, photo.subtype_v2 == _SCREENSHOT),
+        (View.PANORAMAS, photo.subtype == _PANORAMA),
+        (View.SLO_MO, photo.subtype == _SLO_MO),
+        (View.TIME_LAPSE, photo.subtype == _TIME_LAPSE),
+        (View.PORTRAIT, photo.render_type & _PORTRAIT),
+        (View.LONG_EXPOSURE, photo.render_type & _LONG_EXPOSURE),
+        (View.ANIMATED, photo.uti == "com.compuserve.gif"),
+    )
+    return (view for view, belongs in tests if belongs)
 
 
 def is_recent(added: int | None, now: int) -> bool:

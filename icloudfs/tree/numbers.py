@@ -17,6 +17,7 @@ Readdir's cursor is the inode number, a signed 64-bit offset, hence the 63 bits.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import blake2b
 
 from icloudfs.apple.records import Rendition
@@ -38,6 +39,18 @@ def of_file(zone: str, asset: str, rendition: Rendition, added: int | None) -> i
 def of_directory(*identity: str) -> int:
     """The number of a directory, by what it stands for: its view and month, or its album record."""
     return FIRST_DIRECTORY | _hash(62, "directory", *identity)
+
+
+@lru_cache(maxsize=4096)
+def of_path(*path: str) -> int:
+    """The number of a directory that is not an album's, by its path below the root."""
+    return of_directory("path", *path)
+
+
+@lru_cache(maxsize=4096)
+def of_album(zone: str, album: str) -> int:
+    """The number of an album's or a folder's directory, by the names of both records."""
+    return of_directory("album", zone, album)
 
 
 def is_directory(ino: int) -> bool:

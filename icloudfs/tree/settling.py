@@ -1,74 +1,141 @@
 """Decisions about the whole tree: names at the end of a first listing, photos no longer recent.
 
-In batches, each in a transaction of the caller's, each safe to repeat.
+In steps, each in a transaction of the caller's, each safe to repeat.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import apsw
 import msgspec
 
-from icloudfs.tree.claims import WHOLE_LIBRARY
-from icloudfs.tree.layout import View, recent_since
-from icloudfs.tree.placing import Placing, album_number, path_number
+from icloudfs.tree import layout, names, numbers
+from icloudfs.tree.claims import WHOLE_LIBRARY, Claims, Held
+from icloudfs.tree.layout import Photo, View, recent_since
+from icloudfs.tree.naming import Naming
+from icloudfs.tree.placing import Placing, read_photos
 
 
-class Namesakes(msgspec.Struct, frozen=True):
-    """Photos that may want the same name in one scope, the one that keeps it first."""
-
-    scope: int
-    assets: tuple[int, ...]
+def contests(connection: apsw.Connection) -> int:
+    """How many names are still to be decided; for a progress bar."""
+    return _integer(connection.execute("SELECT count(*) FROM contest").fetchall()[0][0])
 
 
-# The senior photo comes first: one of a library that was listed before, then the one added first.
-_SENIORITY = "z.listed DESC, coalesce(a.added, a.created), a.name"
+def settle(connection: apsw.Connection, placing: Placing, limit: int) -> bool:
+    """Decide up to ``limit`` contested names anew, the photo that was added first, first, and place
+    the photos that are called differently now. Whether there was any to decide.
+    """
+    wanted = [
+        (_integer(scope), str(key))
+        for scope, key in connection.execute("SELECT scope, key FROM contest LIMIT ?", (limit,))
+    ]
+    contest = _Contest(connection)
+    contest.look_up(wanted)
+    for scope, key in wanted:
+        contest.decide(scope, key)
+    placing.place_together(sorted(contest.renamed))
+    return bool(wanted)
 
-_IN_MONTHS = f"""
-SELECT a.month, group_concat(a.id ORDER BY {_SENIORITY}) FROM asset a JOIN zone z ON z.id = a.zone
- WHERE a.stem <> '' GROUP BY a.stem, a.month HAVING count(*) > 1 AND min(z.listed) = 0
+
+_RIVALS = """
+WITH wanted AS (SELECT value ->> 0 AS scope, value ->> 1 AS key FROM json_each(?))
+SELECT owner FROM wanted JOIN claim USING (scope, key)
+UNION SELECT asset FROM wanted JOIN contest USING (scope, key)
 """
 
-_IN_LIBRARY = f"""
-SELECT group_concat(a.id ORDER BY {_SENIORITY}) FROM asset a JOIN zone z ON z.id = a.zone
- WHERE a.stem <> '' GROUP BY a.stem HAVING count(*) > 1 AND min(z.listed) = 0
-"""
 
-_IN_ALBUMS = f"""
-SELECT z.name, r.album, group_concat(a.id ORDER BY r.created, {_SENIORITY})
-  FROM relation r JOIN asset a ON a.zone = r.zone AND a.name = r.asset JOIN zone z ON z.id = a.zone
- WHERE a.stem <> '' AND z.listed = 0 AND NOT (a.hidden OR a.deleted OR a.expunged)
- GROUP BY r.zone, r.album, a.stem HAVING count(*) > 1
-"""
+class _Rival(NamedTuple):
+    """A photo that may be in a contest."""
+
+    photo: Photo
+    naming: Naming
+    held: Held
 
 
-def namesakes(connection: apsw.Connection) -> Iterator[Namesakes]:
-    """Every clash that a library listed for the first time takes part in."""
-    for month, assets in connection.execute(_IN_MONTHS):
-        yield Namesakes(_integer(month), _ids(assets))
-    for (assets,) in connection.execute(_IN_LIBRARY):
-        yield Namesakes(WHOLE_LIBRARY, _ids(assets))
-    for zone, album, assets in connection.execute(_IN_ALBUMS):
-        yield Namesakes(album_number(str(zone), str(album)), _ids(assets))
+class _Contest:
+    """Decides contested names, one connected group of photos at a time."""
 
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        # Not provisional: these decisions stand.
+        self._claims = Claims(connection, provisional=False)
+        self._listed = dict(connection.execute("SELECT id, listed FROM zone").fetchall())
+        self._known: dict[int, _Rival | None] = {}
+        self._decided: set[tuple[int, str]] = set()
+        self.renamed: set[int] = set()
 
-def _ids(joined: apsw.SQLiteValue) -> tuple[int, ...]:
-    return tuple(map(int, str(joined).split(",")))
+    def look_up(self, wanted: list[tuple[int, str]]) -> None:
+        """Fetch everybody who has or wants one of these names at once; the rest comes by and by."""
+        rivals = self._connection.execute(_RIVALS, (msgspec.json.encode(wanted).decode(),))
+        self._fetch({_integer(asset) for (asset,) in rivals})
 
+    def decide(self, scope: int, key: str) -> None:
+        """Decide a name, and every other that the photos who want it want, too."""
+        if (scope, key) in self._decided:
+            return
+        group, keys = self._group(scope, key)
+        self._decided.update((scope, key) for key in keys)
+        for rival in group:
+            self._claims.release(rival.photo.id, scope, rival.held.get(scope, set()))
+        for rival in self._by_age(scope, group):
+            decided = rival.naming.decide(self._claims, scope, {})
+            if {names.fold(name.decode()) for name in decided} != rival.held.get(scope):
+                self.renamed.add(rival.photo.id)
+        self._claims.end_contest(scope, keys)
 
-def _integer(value: apsw.SQLiteValue) -> int:
-    assert isinstance(value, int)
-    return value
+    def _group(self, scope: int, key: str) -> tuple[list[_Rival], set[str]]:
+        """Everybody who is in the contest by way of any name, and those names.
 
+        Photos of a library that was listed before are not: their names stand.
+        """
+        group: dict[int, _Rival] = {}
+        keys: set[str] = set()
+        waiting = {key}
+        while waiting:
+            name = waiting.pop()
+            keys.add(name)
+            holder = self._claims.holder(scope, name)
+            rivals = self._claims.contestants(scope, name) | ({holder} if holder else set())
+            self._fetch(rivals - self._known.keys())
+            for asset in rivals - group.keys():
+                rival = self._known[asset]
+                if rival is not None:
+                    group[asset] = rival
+                    waiting.update(set(rival.naming.keys(0)) - keys)
+        return list(group.values()), keys
 
-def settle(groups: Iterable[Namesakes], placing: Placing) -> None:
-    """Decide the names of these photos again, the senior one first, and place those that changed."""
-    renamed: set[int] = set()
-    for group in groups:
-        renamed |= placing.claim_in_order(group.scope, group.assets)
-    placing.withdraw_photos(renamed)  # all of them first: two photos may have swapped their names
-    placing.place_photos(renamed)
+    def _fetch(self, assets: set[int]) -> None:
+        if not assets:
+            return
+        self._known.update(dict.fromkeys(assets))
+        held = self._claims.held_by(assets)
+        for photo, zone in read_photos(self._connection, assets):
+            stem = layout.stem(photo)
+            files = list(layout.files(photo, stem))
+            if files and not self._listed[zone]:
+                naming = Naming(photo, stem, files)
+                self._known[photo.id] = _Rival(photo, naming, held.get(photo.id, {}))
+
+    def _by_age(self, scope: int, group: list[_Rival]) -> list[_Rival]:
+        """In an album the one that was put there first comes first."""
+        joined = {} if scope == WHOLE_LIBRARY else self._joined(scope, [r.photo for r in group])
+        return sorted(
+            group, key=lambda r: (joined.get(r.photo.id, 0), r.photo.seniority, r.photo.name)
+        )
+
+    def _joined(self, scope: int, photos: list[Photo]) -> dict[int, int]:
+        """When each came into the album whose directory is ``scope``; nothing for a month."""
+        found: dict[int, int] = {}
+        for photo in photos:
+            for album, created in self._connection.execute(
+                "SELECT r.album, r.created FROM asset a"
+                " JOIN relation r ON r.zone = a.zone AND r.asset = a.name WHERE a.id = ?",
+                (photo.id,),
+            ):
+                if numbers.of_album(photo.zone_name, str(album)) == scope:
+                    found[photo.id] = _integer(created)
+        return found
 
 
 def no_longer_recent(connection: apsw.Connection, now: int) -> list[int]:
@@ -78,6 +145,11 @@ def no_longer_recent(connection: apsw.Connection, now: int) -> list[int]:
         for (asset,) in connection.execute(
             "SELECT DISTINCT a.id FROM dirent d JOIN inode i ON i.ino = d.ino"
             " JOIN asset a ON a.id = i.asset WHERE d.parent = ? AND a.added <= ?",
-            (path_number(View.RECENT), recent_since(now)),
+            (numbers.of_path(View.RECENT), recent_since(now)),
         )
     ]
+
+
+def _integer(value: apsw.SQLiteValue) -> int:
+    assert isinstance(value, int)
+    return value
