@@ -8,15 +8,17 @@ nothing.
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal
 
 import msgspec
 import platformdirs
+from msgspec import Meta
 
 from icloudfs.errors import ConfigError
 from icloudfs.state.database import file_stem
@@ -24,6 +26,9 @@ from icloudfs.tree.layout import DEFAULT_VIEWS, View
 
 ENVIRONMENT_PREFIX = "ICLOUDFS_"
 _DIRECTORIES = platformdirs.PlatformDirs("icloudfs", appauthor=False)
+
+
+_Positive = Annotated[float, Meta(gt=0)]
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -37,25 +42,25 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     cookie_directory: Path = Path(_DIRECTORIES.user_state_dir)
     """Session, state database and lock."""
     cache_dir: Path = Path(_DIRECTORIES.user_cache_dir)
-    cache_limit: int = 10 * 1024**3
+    cache_limit: Annotated[int, Meta(ge=0)] = 10 * 1024**3
     """Content beyond this is evicted, least recently used first; 0 for no limit."""
     password_file: Path | None = None
     views: tuple[View, ...] = tuple(view for view in View if view in DEFAULT_VIEWS)
     """The directories at the top of the mount."""
     verify: Literal["normal", "strict"] = "normal"
     """strict: not even the head of a photo is shown before the whole is verified."""
-    stream_above: int = 32 * 1024**2
+    stream_above: Annotated[int, Meta(ge=0)] = 32 * 1024**2
     """Files up to this size are served when they are whole and verified; larger ones stream."""
-    timeout: float = 30.0
+    timeout: _Positive = 30.0
     """A read of what is not cached fails when nothing came for so long."""
-    interval: float = 300.0
+    interval: _Positive = 300.0
     """Between two looks at what changed in iCloud."""
-    connections: int = 8
+    connections: Annotated[int, Meta(ge=1, le=64)] = 8
     """Requests to iCloud at a time."""
     allow_other: bool = False
     uid: int | None = None
     gid: int | None = None
-    umask: int = 0
+    umask: Annotated[int, Meta(ge=0, le=0o777)] = 0
     noxattr: bool = False
     log_file: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -63,6 +68,22 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def account_cache(self) -> Path:
         """Where this account's content lies: accounts never share a cache."""
         return self.cache_dir / (file_stem(self.username) or "nobody")
+
+
+def make_state_directory(settings: Settings) -> Path:
+    """The directory of the session, the state and the lock. Raises ConfigError if it cannot be used."""
+    directory = settings.cookie_directory
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        reason = "" if os.access(directory, os.W_OK | os.X_OK) else "it cannot be written"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    if reason:
+        raise ConfigError(
+            f"The state directory {directory} cannot be used: {reason}.",
+            hint="Choose another one with --cookie-directory.",
+        )
+    return directory
 
 
 def replace(settings: Settings, **changes: Any) -> Settings:
@@ -114,10 +135,14 @@ def _read_file(path: Path, *, required: bool) -> dict[str, Any]:
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     layer: dict[str, Any] = {}
     for key in Settings.__struct_fields__:
-        value = environment.get(ENVIRONMENT_PREFIX + key.upper())
-        if value is not None:
-            layer[key] = value.split(",") if key == "views" else value
+        # A variable that is set to nothing is as good as none.
+        if value := environment.get(ENVIRONMENT_PREFIX + key.upper()):
+            layer[key] = _list(value) if key == "views" else value
     return layer
+
+
+def _list(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
 
 
 _SIZES = ("cache_limit", "stream_above")
@@ -130,7 +155,7 @@ def _convert(layer: Mapping[str, Any], where: str) -> Settings:
             if isinstance(values.get(key), str):
                 values[key] = parse_size(values[key])
         if isinstance(values.get("umask"), str):
-            values["umask"] = int(values["umask"], 8)
+            values["umask"] = parse_octal(values["umask"])
         settings = msgspec.convert(values, Settings, strict=False, dec_hook=_decode)
     except (msgspec.ValidationError, ValueError) as error:
         raise ConfigError(_explain(error, where), hint=_hint(error)) from error
@@ -146,18 +171,35 @@ def _decode(kind: type, value: Any) -> Any:
 
 
 _UNKNOWN_KEY = re.compile(r"unknown field `(.*?)`")
+_OF_KEY = re.compile(r"(.*) - at `\$\.(\w+).*`")
+"""msgspec's words: what is wrong, and the path of where."""
 
 
 def _explain(error: Exception, where: str) -> str:
     if unknown := _UNKNOWN_KEY.search(str(error)):
         return f"Unknown key '{unknown[1]}' {where}."
-    return f"Bad value {where}: {error}"
+    if known := _OF_KEY.fullmatch(str(error)):
+        what, key = known[1].replace("`", "'"), known[2]
+        return f"Bad value for '{key}' {where}: {what[0].lower()}{what[1:]}."
+    return f"Bad value {where}: {error}."
 
 
 def _hint(error: Exception) -> str:
-    if _UNKNOWN_KEY.search(str(error)):
-        return f"Known keys: {', '.join(get_type_hints(Settings))}."
-    return ""
+    unknown = _UNKNOWN_KEY.search(str(error))
+    if unknown is None:
+        return ""
+    known = Settings.__struct_fields__
+    if meant := difflib.get_close_matches(unknown[1], known, 1):
+        return f"Is '{meant[0]}' meant?"
+    return f"Known keys: {', '.join(known)}."
+
+
+def parse_octal(text: str) -> int:
+    """Permission bits as ``chmod`` takes them: ``022``, ``0o22``, ``77``. Raises ValueError."""
+    try:
+        return int(text, 8)
+    except ValueError:
+        raise ValueError(f"'{text}' is no octal number; write for example 022") from None
 
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)

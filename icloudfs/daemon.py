@@ -13,7 +13,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -22,7 +22,7 @@ import trio
 from icloudfs.apple import Endpoints, ICloud, SessionStore, for_region
 from icloudfs.cache.cache import Cache
 from icloudfs.cache.source import ICloudSource
-from icloudfs.config import Settings
+from icloudfs.config import Settings, make_state_directory
 from icloudfs.errors import LoginNeeded
 from icloudfs.mount import mounting
 from icloudfs.mount.kernel import Kernel
@@ -31,11 +31,12 @@ from icloudfs.mount.settings import MountSettings
 from icloudfs.mount.volume import Volume
 from icloudfs.mount.xattrs import Xattrs
 from icloudfs.passwords import kept_password
+from icloudfs.progress import Progress
 from icloudfs.state import catalogue
 from icloudfs.state.database import Database, database_path
 from icloudfs.state.lock import WriterLock
 from icloudfs.state.runs import Figures
-from icloudfs.sync.books import Progress, one_error
+from icloudfs.sync.books import one_error
 from icloudfs.sync.pages import Tree
 from icloudfs.sync.rebuilding import rebuild_if_changed
 from icloudfs.sync.schedule import Schedule
@@ -44,6 +45,9 @@ from icloudfs.tree.changes import Change, InodeChanged
 from icloudfs.tree.directory import Directory
 
 log = logging.getLogger(__name__)
+
+_PAUSE_AFTER_BUG = 30.0
+"""Seconds until a task that failed in an unforeseen way is begun again."""
 
 
 def endpoints(settings: Settings) -> Endpoints:
@@ -73,7 +77,8 @@ async def sync_once(settings: Settings, report: Callable[[Progress], None]) -> F
 
     Raises AlreadyRunning beside a daemon, and whatever a sync raises.
     """
-    with one_error(), WriterLock(settings.cookie_directory, settings.username, "sync"):
+    directory = make_state_directory(settings)
+    with one_error(), WriterLock(directory, settings.username, "sync"):
         database = Database(database_path(settings.cookie_directory, settings.username))
         try:
             async with connected(settings) as icloud:
@@ -97,7 +102,8 @@ async def serve(settings: Settings, mount_point: Path, ready: Callable[[], None]
     nobody signed in, and the errors of the database.
     """
     purpose = f"mounted on {mount_point}"
-    with one_error(), WriterLock(settings.cookie_directory, settings.username, purpose):
+    directory = make_state_directory(settings)
+    with one_error(), WriterLock(directory, settings.username, purpose):
         database = Database(database_path(settings.cookie_directory, settings.username))
         try:
             async with connected(settings) as icloud:
@@ -158,12 +164,23 @@ class _Daemon:
             await nursery.start(self._cache.run)
 
             def mounted() -> None:
-                nursery.start_soon(self._tell_kernel)
-                nursery.start_soon(self._schedule.run)
+                nursery.start_soon(self._keep_going, self._tell_kernel)
+                nursery.start_soon(self._keep_going, self._schedule.run)
                 ready()
 
             await mounting.serve(mount_point, self._operations, ready=mounted)
             nursery.cancel_scope.cancel()
+
+    async def _keep_going(self, task: Callable[[], Awaitable[None]]) -> None:
+        """A bug in what runs beside the mount must not take the mount away: note it, begin again."""
+        while True:
+            try:
+                with one_error():
+                    await task()
+                return
+            except Exception:
+                log.exception("%s failed in an unforeseen way", task.__qualname__)
+                await trio.sleep(min(self._settings.interval, _PAUSE_AFTER_BUG))
 
     def _publish(self, changes: list[Change]) -> None:
         if changes:

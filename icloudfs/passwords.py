@@ -44,9 +44,15 @@ def _from_file(path: Path) -> str:
             raise ConfigError(
                 f"The password file {path} can be read by others.", hint=f"chmod 600 {path}"
             )
-        return _first_line(path.read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"The password file {path} cannot be read: {error}") from error
+        password = _first_line(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"The password file {path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError:
+        # Its message would quote the content.
+        raise ConfigError(f"The password file {path} is no text.") from None
+    if not password:
+        raise ConfigError(f"The first line of the password file {path} is empty.")
+    return password
 
 
 def _from_credential(path: Path) -> str:

@@ -11,26 +11,35 @@ recorded, readers that wait get an error, and nothing outlives it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import trio
 
+from icloudfs.cache.adopting import Adopted, Adoption
+from icloudfs.cache.bringing import Arrival, How
 from icloudfs.cache.eviction import Room, bytes_of
 from icloudfs.cache.fetch import Fetch, Rules, Transfer
 from icloudfs.cache.handle import OpenFile
-from icloudfs.cache.holding import Holding
+from icloudfs.cache.holding import Holding, identity
 from icloudfs.cache.ledger import Ledger, record
-from icloudfs.cache.places import Places
+from icloudfs.cache.parallel import Report
+from icloudfs.cache.places import Places, checksum_of
+from icloudfs.cache.prefetching import Prefetch, PrefetchResult
 from icloudfs.cache.pull import Means
 from icloudfs.cache.reachability import Reachability
 from icloudfs.cache.source import Source
 from icloudfs.cache.sweep import Sweep
 from icloudfs.cache.urls import FreshURLs
-from icloudfs.state import contents
+from icloudfs.errors import IcloudfsError
+from icloudfs.state import contents, metadata
 from icloudfs.state.contents import Content
-from icloudfs.state.database import Database
-from icloudfs.tree.directory import File
+from icloudfs.state.database import Database, connect
+from icloudfs.tree.directory import Directory, File
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +52,17 @@ _LARGEST_READ = 1 << 20
 
 _LAST_WORDS = 10.0
 """Seconds to record what is here when the cache ends; a disk that takes longer is given up on."""
+
+
+_PAGE = 500
+"""Rows that are looked through at once."""
+
+_LOOK_AT_ALL_EVERY = 86_400.0
+"""Seconds between two looks at all contents for those that nothing shows. Other than a sync's changes, only
+a photo that was purged while it was being fetched leaves any."""
+
+_LOOKED_AT_ALL = "contents_looked_through"
+"""In ``metadata``: when that was last done, in seconds since the epoch."""
 
 
 def _tell_nobody(checksum: str) -> None:
@@ -72,15 +92,18 @@ class Cache:
         ``on_content_changed`` is called with a checksum when bytes that were read from it proved wrong
         or an imported file is no longer it: the kernel's copy of its pages must go.
         """
-        self._places = Places(directory)
-        self._database = database
+        self.places = Places(directory)
+        self.database = database
         self._source = source
         self._rules = Rules(whole_below=whole_below, head=head, strict=strict)
         self._timeout = timeout
         self._on_content_changed = on_content_changed or _tell_nobody
         self._fetches: dict[str, Fetch] = {}
         self._ledger = Ledger(database)
-        self._room = Room(limit, self._places, database, self._ledger, lambda: self._fetches.keys())
+        self._room = Room(limit, self.places, database, self._ledger, lambda: self._fetches.keys())
+        self._adoption = Adoption(self.places, database, self._room, self._hold)
+        self.auditing = trio.Lock()
+        """Held by whoever verifies: two at once would share their place in the row."""
         self._buffer = memoryview(bytearray(_LARGEST_READ))
         self._means: Means | None = None
         self._nursery: trio.Nursery | None = None
@@ -89,9 +112,9 @@ class Cache:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the cache going until cancelled. Raises CacheUnusable before it has started."""
-        unclean = await trio.to_thread.run_sync(self._places.prepare)
-        known = await self._database.write(
-            lambda connection: contents.set_directory(connection, str(self._places.directory))
+        unclean = await trio.to_thread.run_sync(self.places.prepare)
+        known = await self.database.write(
+            lambda connection: contents.set_directory(connection, str(self.places.directory))
         )
         await self._room.count()
         try:
@@ -113,7 +136,7 @@ class Cache:
         self._nursery = nursery
         self._means = Means(
             source=self._source,
-            database=self._database,
+            database=self.database,
             urls=FreshURLs(self._source, nursery, self._timeout),
             reachability=Reachability(),
             room=self._room,
@@ -122,7 +145,7 @@ class Cache:
         )
 
     async def _sweep(self, thoroughly: bool) -> None:
-        sweep = Sweep(self._places, self._database, self._room, self._fetches.__contains__)
+        sweep = Sweep(self.places, self.database, self._room, self._fetches.__contains__)
         await sweep.run(thoroughly=thoroughly)
         await self._room.shrink()
 
@@ -132,7 +155,13 @@ class Cache:
             self._put_away(fetch)
         await self._ledger.record()
         await self._ledger.write_access_times()
-        await trio.to_thread.run_sync(self._places.leave)
+        await trio.to_thread.run_sync(self.places.leave)
+
+    @property
+    def tree(self) -> Directory:
+        """What the mount shows, as it is now. Not to be kept: its cursor would keep the reader at this
+        state of the database."""
+        return Directory(self.database.reader)
 
     # -- reading ---------------------------------------------------------------------------------
 
@@ -140,13 +169,29 @@ class Cache:
         """Open ``file`` for reading: one open(2) at most, no network. Whoever opens must close."""
         return OpenFile(self._take_up(file), self._buffer)
 
-    async def fetch(self, file: File) -> None:
-        """Have the whole of ``file`` here, verified. Raises as ``OpenFile.read``."""
+    async def fetch(self, file: File) -> bool:
+        """Have the whole of ``file`` here, verified; whether it was not before.
+
+        Raises as ``OpenFile.read``.
+        """
         fetch = self._take_up(file)
         try:
+            was_lacking = not fetch.holding.whole
             await fetch.until_whole()
+            return was_lacking
         finally:
             fetch.reader_left()
+
+    async def prefetch(
+        self, files: Iterable[File] | AsyncIterable[File], report: Report, connections: int
+    ) -> PrefetchResult:
+        """Have all of ``files`` here, ``connections`` at a time.
+
+        Cancelled, it asks for no more; a photo under way is finished. Raises LoginNeeded, DiskFull and
+        CacheUnusable at once, Offline and Throttled when they meet one file after the other; all other
+        failures are in the result.
+        """
+        return await Prefetch(self.fetch, report, connections).run(files)
 
     def transfers(self) -> list[Transfer]:
         """What is on its way now."""
@@ -164,9 +209,129 @@ class Cache:
         """Free so many bytes, least recently used first; how many could be freed."""
         return await self._room.evict(bytes_wanted)
 
+    async def drop(self, checksums: Iterable[str]) -> int:
+        """Remove these contents, and what is known of them; how many bytes that freed.
+
+        What is open goes when it is closed. An imported file stays where it is. A pin stays too, as a
+        wish to have the content back.
+        """
+        return await self._drop(checksums, entirely=False)
+
+    async def drop_unreferenced(self) -> int:
+        """Remove contents that no file shows any more: of purged photos and old renditions. Bytes freed.
+
+        Costs a query if nothing changed. Does nothing until every library was listed once.
+        """
+        if not contents.is_catalogue_complete(self.database.reader):
+            return 0
+        freed = await self._drop_left_behind()
+        last = metadata.get(self.database.reader, _LOOKED_AT_ALL)
+        now = time.time()
+        if last is None or not 0 <= now - float(last) < _LOOK_AT_ALL_EVERY:
+            freed += await self._drop_all_unreferenced()
+            await self.database.write(
+                lambda connection: metadata.put(connection, _LOOKED_AT_ALL, str(now))
+            )
+        return freed
+
+    async def _drop_left_behind(self) -> int:
+        freed = 0
+        after = ""
+        while page := contents.left_behind(self.database.reader, after, _PAGE):
+            after = page[-1][0]
+            freed += await self._drop([c for c, shown in page if not shown], entirely=True)
+            settled = [checksum for checksum, _ in page]
+            await self.database.write(partial(contents.forget_left_behind, checksums=settled))
+        return freed
+
+    async def _drop_all_unreferenced(self) -> int:
+        freed = 0
+        after: str | None = ""
+        connection = await trio.to_thread.run_sync(
+            partial(connect, self.database.path, write=False)
+        )
+        try:
+            while after is not None:
+                gone, after = await trio.to_thread.run_sync(
+                    contents.unreferenced, connection, after, _PAGE
+                )
+                freed += await self._drop(gone, entirely=True)
+        finally:
+            connection.close()
+        return freed
+
+    async def _drop(self, checksums: Iterable[str], *, entirely: bool) -> int:
+        freed = 0
+        rest = iter(checksums)
+        while page := list(islice(rest, _PAGE)):
+            freed += await self._room.drop(page, entirely=entirely)
+        return freed
+
+    async def pin(self, checksums: Iterable[str], pinned: bool) -> None:
+        """Keep these contents from eviction, here or not yet; or no longer. Fetches nothing."""
+        rest = iter(checksums)
+        while page := list(islice(rest, _PAGE)):
+            await self.database.write(partial(contents.set_pinned, checksums=page, pinned=pinned))
+        if not pinned:
+            await self._room.shrink()
+
+    # -- what is found on this machine -----------------------------------------------------------
+
+    async def adopt(self, arrivals: Sequence[Arrival], how: How) -> Adopted:
+        """Make files of this machine the contents that they are. Raises as ``Adoption.adopt``."""
+        return await self._adoption.adopt(arrivals, how)
+
+    def is_claimed(self, name: str) -> bool:
+        """Whether a file of that name in the cache directory is somebody's business just now, whatever
+        the rows say."""
+        checksum = checksum_of(name)
+        if checksum is None:
+            return any(self.places.content_path(held).endswith(name) for held in self._fetches)
+        return checksum in self._fetches or self._room.is_leaving(checksum)
+
+    def is_leaving(self, checksum: str) -> bool:
+        """Whether the content is being evicted just now: its file is gone, its row not yet."""
+        return self._room.is_leaving(checksum)
+
+    async def condemn(self, checksum: str, seen: str) -> File | None:
+        """The file that counts as a content, with the identity ``seen`` ('' if there is none), is not it:
+        the content is pending again, and the file gone unless it is an imported one.
+
+        A file that to fetch it again, or None if nothing shows the content any more.
+        """
+        file = self.tree.file_of(checksum)
+        if file is None:
+            await self._drop([checksum], entirely=True)
+            return None
+        fetch = self._hold(file)
+        try:
+            leaving = self._push_out(checksum, seen)
+            if fetch.holding.whole and (not seen or fetch.holding.is_open_at(seen)):
+                fetch.lose()
+            await record(fetch.holding)
+        finally:
+            fetch.reader_left()
+        await trio.to_thread.run_sync(partial(leaving.unlink, missing_ok=True))
+        return file
+
+    def _push_out(self, checksum: str, seen: str) -> Path:
+        leaving = self.places.next_leaving()
+        row = contents.get(self.database.reader, checksum)
+        if row is not None and row.path and not row.imported:
+            path = self.places.absolute(row.path)
+            with suppress(FileNotFoundError):
+                if identity(path.stat()) == seen:
+                    path.rename(leaving)
+        return leaving
+
     # -- the contents in use ---------------------------------------------------------------------
 
     def _take_up(self, file: File) -> Fetch:
+        """The one fetch of this content, with one more reader, who will read it."""
+        self._ledger.touch(file.checksum)
+        return self._hold(file)
+
+    def _hold(self, file: File) -> Fetch:
         """The one fetch of this content, with one more reader."""
         fetch = self._fetches.get(file.checksum)
         if fetch is None:
@@ -174,14 +339,15 @@ class Cache:
         elif file.size == fetch.file.size:
             fetch.file = file  # the record that was asked last is the one most likely still there
         fetch.readers += 1
-        self._ledger.touch(file.checksum)
         return fetch
 
     def _new_fetch(self, file: File) -> Fetch:
         if self._means is None or self._nursery is None:
             raise RuntimeError("Cache.run must be running")
-        row = contents.get(self._database.reader, file.checksum)
-        holding = Holding(self._places, self._database, file)
+        row = contents.get(self.database.reader, file.checksum)
+        if self._room.is_leaving(file.checksum):
+            row = None
+        holding = Holding(self.places, self.database, file)
         holding.take_up(row)
         self._put_right(row, holding)
         return Fetch(
@@ -200,7 +366,7 @@ class Cache:
         self._room.arrived(0, holding.counted - expected)
         if holding.row_is_wrong:
             self._ledger.note(holding)
-        if row is not None and row.imported and not holding.whole:
+        if row is not None and row.identity and not holding.whole:
             log.info("%s is no longer the photo that was imported", row.path)
             self._on_content_changed(holding.checksum)
 
@@ -222,5 +388,18 @@ class Cache:
             return
         del self._fetches[fetch.file.checksum]
         fetch.holding.close()
-        if self._nursery is not None and self._room.is_exceeded:
-            self._nursery.start_soon(self._room.shrink)
+        if self._nursery is None:
+            return
+        if self._room.is_to_be_dropped(fetch.file.checksum):
+            drop = partial(self._room.drop_what_was_held, fetch.file.checksum)
+            self._nursery.start_soon(_as_far_as_the_disk_lets, drop)
+        if self._room.is_exceeded:
+            self._nursery.start_soon(_as_far_as_the_disk_lets, self._room.shrink)
+
+
+async def _as_far_as_the_disk_lets(tidy_up: Callable[[], Awaitable[None]]) -> None:
+    """Nobody waits for it, and the cache does not end over it: the next occasion comes."""
+    try:
+        await tidy_up()
+    except (OSError, IcloudfsError) as error:
+        log.warning("Room could not be made in the cache: %s", error)

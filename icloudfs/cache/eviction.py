@@ -3,14 +3,18 @@
 Least recently used goes first. What is open, being fetched, pinned or imported stays, so the limit can be
 exceeded for as long as somebody holds more than it open; it is made good when they close.
 
-Invariant: a file leaves in one step of the event loop, by a rename, and never while somebody holds it. So
-whoever opens a content either has it whole or finds it gone, and what is fetched afterwards under the
-same name is never deleted by an eviction that began before.
+Invariants
+
+* A file leaves in one step of the event loop, by a rename, and never while somebody holds it. So whoever
+  opens a content either has it whole or finds it gone, and what is fetched afterwards under the same name
+  is never deleted by an eviction that began before.
+* Until its row is gone too, the content ``is_leaving``, and whoever opens it takes it for gone already.
+* A file that is used where it lies is never touched; only its row goes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -48,6 +52,8 @@ class Room:
         self._ledger = ledger
         self._held = held
         self._evicting = trio.Lock()
+        self._leaving: set[str] = set()
+        self._to_drop: dict[str, bool] = {}
 
     async def count(self) -> None:
         """Take stock of what the database knows."""
@@ -80,6 +86,38 @@ class Room:
         async with self._evicting:
             return await self._evict(wanted)
 
+    async def drop(self, checksums: Sequence[str], *, entirely: bool = False) -> int:
+        """Remove these contents, pinned, imported and failed ones too; how many bytes that freed.
+
+        What somebody holds is remembered: ``is_to_be_dropped``. ``entirely``: the pins go as well.
+        """
+        freed = 0
+        async with self._evicting:
+            for first in range(0, len(checksums), _AT_ONCE):
+                batch = checksums[first : first + _AT_ONCE]
+                held = self._held()
+                self._to_drop.update((checksum, entirely) for checksum in batch if checksum in held)
+                rows = [contents.get(self._database.reader, checksum) for checksum in batch]
+                here = [row for row in rows if row is not None]
+                freed += (await self._let_go(here, entirely=entirely))[1]
+        return freed
+
+    async def drop_what_was_held(self, checksum: str) -> None:
+        """Its last holder has let go of a content that ``is_to_be_dropped``."""
+        await self.drop([checksum], entirely=self._to_drop.pop(checksum, False))
+
+    def is_to_be_dropped(self, checksum: str) -> bool:
+        """Whether the content goes as soon as nobody holds it."""
+        return checksum in self._to_drop
+
+    def is_leaving(self, checksum: str) -> bool:
+        """Whether its file is gone and its row is not yet."""
+        return checksum in self._leaving
+
+    def has_room(self, size: int) -> bool:
+        """Whether ``size`` bytes more are within the limit as things are, without evicting anything."""
+        return not self.limit or self.used + self._expected + size <= self.limit
+
     @property
     def is_exceeded(self) -> bool:
         """Whether there is more than the limit allows."""
@@ -94,13 +132,27 @@ class Room:
         freed = 0
         while freed < wanted:
             oldest = await self._oldest(wanted - freed)
-            leaving = self._push_out(oldest)
-            if not leaving:
+            gone, size = await self._let_go(oldest, entirely=False)
+            if not gone:
                 break
-            await self._database.write(partial(_forget, checksums=leaving))
-            await trio.to_thread.run_sync(_unlink, list(leaving.values()))
-            freed += sum(bytes_of(content) for content in oldest if content.checksum in leaving)
+            freed += size
         return freed
+
+    async def _let_go(self, rows: list[Content], *, entirely: bool) -> tuple[int, int]:
+        """Part with those of the contents that nobody holds; how many those were, and their bytes."""
+        leaving = self._push_out(rows)
+        self._leaving |= leaving.keys()
+        try:
+            # To the end, also if the caller is cancelled: a row without its file is set right only
+            # when somebody opens it.
+            with trio.CancelScope(shield=True):
+                await self._database.write(
+                    partial(_forget, checksums=list(leaving), entirely=entirely)
+                )
+                await trio.to_thread.run_sync(_unlink, list(leaving.values()))
+        finally:
+            self._leaving -= leaving.keys()
+        return len(leaving), sum(bytes_of(row) for row in rows if row.checksum in leaving)
 
     async def _oldest(self, wanted: int) -> list[Content]:
         held = frozenset(self._held())
@@ -126,15 +178,19 @@ class Room:
             if content.checksum in held:
                 continue
             leaving[content.checksum] = self._places.next_leaving()
-            with suppress(FileNotFoundError):
-                self._places.absolute(content.path).rename(leaving[content.checksum])
+            if content.path and not content.imported:
+                with suppress(FileNotFoundError):
+                    self._places.absolute(content.path).rename(leaving[content.checksum])
             self.left(bytes_of(content))
         return leaving
 
 
-def _forget(connection: apsw.Connection, checksums: Collection[str]) -> None:
+def _forget(
+    connection: apsw.Connection, checksums: Collection[str], entirely: bool = False
+) -> None:
+    forget = contents.remove if entirely else contents.forget
     for checksum in checksums:
-        contents.forget(connection, checksum)
+        forget(connection, checksum)
 
 
 def _unlink(paths: Iterable[Path]) -> None:

@@ -7,7 +7,8 @@ What may be read
     Once whole and verified: everything. Before that
     * of a photo (up to ``whole_below`` bytes) its head alone, and only in small pieces: who sniffs at types
       or reads EXIF must not cost a download, but who copies must not get a byte that was not checked;
-    * of a larger file what is present: it streams, and is verified when the last hole is filled.
+    * of a larger file what is present, but for the bytes that make it whole: it streams, and is verified
+      when the last hole is filled, before anybody gets what filled it. So a copy of it fails if it is bad.
 
 Invariants (between two awaits)
     * No byte is claimed by two pulls, and none that is present is claimed: nothing is transferred twice.
@@ -42,6 +43,7 @@ from icloudfs.errors import (
     Offline,
 )
 from icloudfs.state import contents
+from icloudfs.state.contents import Content
 from icloudfs.tree.directory import File
 
 log = logging.getLogger(__name__)
@@ -127,8 +129,12 @@ class Fetch:
         self._verdict: ContentError | None = None
         self._busy = False
         self._read_unverified = False
+        self.verdicts = 0
+        """How often the bytes proved not to be the content."""
+        self.last_verdict: ContentError | None = None
         self._stopped = False
         self._not_to_verify_before = -math.inf
+        self._disk_error: IcloudfsError | None = None
 
     # -- what may be read ------------------------------------------------------------------------
 
@@ -136,8 +142,14 @@ class Fetch:
         """Whether bytes ``[start, stop)`` are here and may be shown to a reader."""
         if self.holding.whole:
             return True
-        allowed = self._streams or self._is_head(start, stop)
-        return allowed and self.holding.present.covers(start, stop)
+        if not self.holding.present.covers(start, stop):
+            return False
+        # The reader that is given the last bytes of a large file is told whether they were right.
+        return not self._is_all_here if self._streams else self._is_head(start, stop)
+
+    @property
+    def _is_all_here(self) -> bool:
+        return self.holding.present.covers(0, self.file.size)
 
     def was_read(self, start: int, stop: int) -> None:
         """A reader got these bytes: keep ahead of it."""
@@ -177,6 +189,9 @@ class Fetch:
     async def _wait(self, waiter: _Waiter) -> None:
         if self._stopped:
             raise Offline("icloudfs is being stopped.")
+        if self._disk_error is not None and trio.current_time() < self._not_to_verify_before:
+            # Nothing is under way that could wake anybody.
+            raise copy.copy(self._disk_error)
         lacking = not self.holding.present.covers(waiter.start, waiter.stop)
         patience = self._means.reachability.patience() if lacking else math.inf
         self._waiters.add(waiter)
@@ -384,7 +399,7 @@ class Fetch:
             and not self._busy
             and trio.current_time() >= self._not_to_verify_before
             and not self._pulls
-            and self.holding.present.covers(0, self.file.size)
+            and self._is_all_here
         )
 
     def _check_if_complete(self) -> None:
@@ -413,6 +428,7 @@ class Fetch:
         except IcloudfsError as error:
             # The disk, not the content; hashing gigabytes again at every read would not help.
             self._not_to_verify_before = trio.current_time() + _VERIFY_AGAIN
+            self._disk_error = error
             self._fail(error)
         finally:
             self._busy = False
@@ -424,6 +440,8 @@ class Fetch:
         """The bytes are not the content: none of them stays, and nobody may go on believing them."""
         log.warning("%s: %s", self.file.checksum, verdict)
         self._busy = True
+        self.verdicts += 1
+        self.last_verdict = verdict
         self._places.clear()
         self._means.room.left(self.holding.present.total)
         try:
@@ -435,6 +453,41 @@ class Fetch:
                 self._read_unverified = False
                 self._proved_wrong(self.file.checksum)
             self._fail(verdict)
+
+    # -- another file in its place ---------------------------------------------------------------
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is fetched, checked or thrown away just now."""
+        return not (self._is_settling or self._pulls)
+
+    def set_aside(self) -> bool:
+        """Drop what is here and fetch nothing until ``go_on``: a file that is the content is at hand.
+
+        False, and nothing is changed, if the content is whole or something goes on about it.
+        """
+        if self.holding.whole or not self.is_quiet:
+            return False
+        self._busy = True
+        self._places.clear()
+        self._means.room.left(self.holding.counted)
+        self.holding.let_go()
+        self._means.ledger.note(self.holding)
+        return True
+
+    def go_on(self, row: Content | None) -> None:
+        """With the file that ``row`` tells of, if it does: readers that wait are served from it."""
+        self._busy = False
+        if row is not None and row.status == "downloaded":
+            self.holding.take_up(row)
+            self._means.room.arrived(0, self.holding.counted)
+        if self._read_unverified:
+            self._read_unverified = False
+            self._proved_wrong(self.file.checksum)
+        self._wake_satisfied()
+        for waiter in list(self._waiters):
+            if not waiter.woken.is_set():
+                self._work_for(waiter)
 
     # -- coming and going ------------------------------------------------------------------------
 

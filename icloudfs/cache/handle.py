@@ -1,6 +1,13 @@
-"""An open file: what the mount reads from."""
+"""An open file: what the mount reads from.
+
+Bytes may be shown before the whole is verified (fetch.py). Invariant: an open that was shown some which then
+proved wrong gets nothing but that error any more, so whoever copies through it does not end well. The next
+open begins anew.
+"""
 
 from __future__ import annotations
+
+import copy
 
 import trio
 
@@ -20,6 +27,9 @@ class OpenFile:
         self._fetch = fetch
         self._buffer = buffer
         self._open = True
+        self._believed: int | None = (
+            None  # the fetch's count of verdicts at the first unverified read
+        )
 
     @property
     def whole(self) -> bool:
@@ -35,7 +45,7 @@ class OpenFile:
         if offset >= stop:
             return b""
         fetch = self._fetch
-        if not fetch.may_read(offset, stop):
+        if self._was_misled or not fetch.may_read(offset, stop):
             return None
         try:
             data = fetch.holding.read_now(offset, stop, self._buffer)
@@ -43,7 +53,7 @@ class OpenFile:
                 return None
         except OSError:
             return None  # ``read`` meets it again, and may wait
-        fetch.was_read(offset, stop)
+        self._shown(offset, stop)
         return data
 
     async def read(self, offset: int, size: int) -> bytes:
@@ -56,6 +66,8 @@ class OpenFile:
         await trio.lowlevel.checkpoint()
         if (data := self.read_now(offset, size)) is not None:
             return data
+        if self._was_misled:
+            raise copy.copy(self._fetch.last_verdict or ContentError("The content proved wrong."))
         with self._fetch.reading():
             return await self._read(offset, min(offset + size, self.size))
 
@@ -73,10 +85,19 @@ class OpenFile:
             if holding.generation != generation:
                 continue  # thrown away while the thread was reading
             if good:
-                fetch.was_read(start, stop)
+                self._shown(start, stop)
                 return data
             fetch.lose()
         raise ContentError("The cached file changes under us.")
+
+    def _shown(self, start: int, stop: int) -> None:
+        if self._believed is None and not self.whole:
+            self._believed = self._fetch.verdicts
+        self._fetch.was_read(start, stop)
+
+    @property
+    def _was_misled(self) -> bool:
+        return self._believed is not None and self._believed != self._fetch.verdicts
 
     def close(self) -> None:
         """Nothing more will be read. Closing twice is no harm."""

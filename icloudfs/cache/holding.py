@@ -9,6 +9,8 @@ Invariants
 * ``lock`` is held by whoever moves the file or writes its row, so the row never lags behind the file.
 * The file stays open until the last user is gone (cache.py), also when it was unlinked meanwhile: a read
   in a thread can never meet somebody else's file under its number.
+* Nothing is ever written to a file that has another name too: it is a hard link, and the other name is
+  its owner's photo.
 * ``generation`` changes when bytes are thrown away. A read that waited for a thread compares it.
 """
 
@@ -19,6 +21,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 import apsw
 import trio
@@ -48,7 +51,8 @@ class Holding:
         self.generation = 0
         self.lock = trio.Lock()
         self.identity = ""
-        """Of an imported file: 'size:mtime_ns:inode' when it was hashed."""
+        """Of a file that its owner may write to: 'size:mtime_ns:inode' when it was hashed."""
+        self._is_elsewhere = False
         self._places = places
         self._database = database
         self._fd = -1
@@ -69,9 +73,9 @@ class Holding:
             return
         if row is not None and row.status == "downloaded":
             self._take_up_whole(row)
-        elif row is None:
+        elif row is None or not row.path:
             self._adopt()
-        elif row.status == "partial" and row.path:
+        elif row.status == "partial":
             self._take_up_partial(row)
 
     def _take_up_whole(self, row: Content) -> None:
@@ -81,8 +85,10 @@ class Holding:
         if self._fd < 0:
             return
         found = os.fstat(self._fd)
-        if found.st_size == self.size and (not row.imported or identity(found) == row.identity):
-            self.identity = row.identity if row.imported else ""
+        is_ours_alone = not row.imported and not row.identity
+        if found.st_size == self.size and (is_ours_alone or identity(found) == row.identity):
+            self.identity = row.identity
+            self._is_elsewhere = row.imported
             self.whole = True
         else:
             self._close_file()
@@ -92,7 +98,7 @@ class Holding:
         if row.size != self.size:
             return
         try:
-            self._fd = os.open(self._places.absolute(row.path), os.O_RDWR | os.O_CLOEXEC)
+            self._fd = _open_to_write(self._places.absolute(row.path))
         except OSError:
             self._adopt()
             return
@@ -109,7 +115,7 @@ class Holding:
         partial = self._places.absolute(self.partial_path)
         with suppress(OSError):
             content.rename(partial)
-            self._fd = os.open(partial, os.O_RDWR | os.O_CLOEXEC)
+            self._fd = _open_to_write(partial)
             if os.fstat(self._fd).st_size == self.size:
                 self.present.add(0, self.size)
 
@@ -126,7 +132,7 @@ class Holding:
     @property
     def counted(self) -> int:
         """Bytes that count against the limit of the cache."""
-        if self.identity:
+        if self._is_elsewhere:
             return 0
         return self.size if self.whole else self.present.total
 
@@ -160,7 +166,7 @@ class Holding:
         return await trio.to_thread.run_sync(_pread, self._fd, start, stop)
 
     def is_still_itself(self) -> bool:
-        """Whether an imported file is still what was hashed; True for everything else."""
+        """Whether a file that its owner may write to is what was hashed; True for everything else."""
         return not self.identity or identity(os.fstat(self._fd)) == self.identity
 
     # -- filling ---------------------------------------------------------------------------------
@@ -170,13 +176,12 @@ class Holding:
         try:
             await trio.to_thread.run_sync(self._write, start, blocks)
         except OSError as error:
-            raise _storage_error(error) from error
+            raise storage_error(error) from error
         return self.present.add(start, start + sum(map(len, blocks)))
 
     def _write(self, start: int, blocks: Sequence[bytes]) -> None:
         if self._fd < 0:
-            path = self._places.absolute(self.partial_path)
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._fd = _open_new(self._places.absolute(self.partial_path))
             self._made = True
         if os.fstat(self._fd).st_size != self.size:
             os.ftruncate(self._fd, self.size)
@@ -225,7 +230,7 @@ class Holding:
                 await trio.to_thread.run_sync(os.fdatasync, self._fd)
                 await self._publish(found, verified)
             except OSError as error:
-                raise _storage_error(error) from error
+                raise storage_error(error) from error
             self.whole = True
 
     async def _publish(self, found: Digests, verified: bool) -> None:
@@ -267,12 +272,22 @@ class Holding:
         The number of the old file is not closed while somebody may be reading from it; nothing is
         written to it either, because ``_write`` makes a new one.
         """
-        self._throw_away()
         self.whole = False
         self.identity = ""
+        self._is_elsewhere = False
+        self.let_go()
+
+    def let_go(self) -> None:
+        """What is here is not wanted any more; its file is the caller's to remove."""
+        self._throw_away()
         self._recorded = None
-        self._stale.append(self._fd)
+        if self._fd >= 0:
+            self._stale.append(self._fd)
         self._fd = -1
+
+    def is_open_at(self, wanted: str) -> bool:
+        """Whether the file with that identity is the one that is open."""
+        return self._fd >= 0 and identity(os.fstat(self._fd)) == wanted
 
     def _throw_away(self) -> None:
         self.present.clear()
@@ -295,8 +310,28 @@ class Holding:
 
 
 def identity(found: os.stat_result) -> str:
-    """What tells an imported file from the same file after somebody wrote to it."""
+    """What tells a file from the same file after somebody wrote to it."""
     return f"{found.st_size}:{found.st_mtime_ns}:{found.st_ino}"
+
+
+def _open_to_write(path: Path) -> int:
+    """A part that is here. Raises OSError; a hard link counts as not there, and goes."""
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    if os.fstat(fd).st_nlink > 1:
+        os.close(fd)
+        path.unlink()
+        raise FileNotFoundError(errno.ENOENT, "It was a link to somebody's photo", str(path))
+    return fd
+
+
+def _open_new(path: Path) -> int:
+    """A file that nobody else has; what lay there before was of no use to anybody."""
+    how = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        return os.open(path, how, 0o600)
+    except FileExistsError:
+        path.unlink()
+        return os.open(path, how, 0o600)
 
 
 def _pread(fd: int, start: int, stop: int) -> bytes:
@@ -307,7 +342,8 @@ def _pread(fd: int, start: int, stop: int) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _storage_error(error: OSError) -> DiskFull | CacheUnusable:
+def storage_error(error: OSError) -> DiskFull | CacheUnusable:
+    """An error of writing to the cache directory, in words."""
     if error.errno in _NO_ROOM:
         return DiskFull("There is no room for it in the cache directory.")
     return CacheUnusable(f"The cache directory cannot be written: {error.strerror}.")

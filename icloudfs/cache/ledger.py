@@ -12,6 +12,7 @@ import apsw
 import trio
 
 from icloudfs.cache.holding import Holding
+from icloudfs.errors import IcloudfsError
 from icloudfs.state import contents
 from icloudfs.state.database import Database
 
@@ -70,7 +71,7 @@ class Ledger:
             await self._database.write(
                 lambda connection: contents.touch(connection, accessed.items())
             )
-        except apsw.Error as error:
+        except (apsw.Error, IcloudfsError) as error:
             log.warning("Access times could not be written: %s", error)
 
 
@@ -78,5 +79,5 @@ async def record(holding: Holding) -> None:
     """Bring the row of ``holding`` up to date, or log why not."""
     try:
         await holding.record()
-    except (OSError, apsw.Error) as error:
+    except (OSError, apsw.Error, IcloudfsError) as error:
         log.warning("What is here of %s could not be recorded: %s", holding.checksum, error)

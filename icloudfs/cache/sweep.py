@@ -19,6 +19,7 @@ import trio
 
 from icloudfs.cache.eviction import Room, bytes_of
 from icloudfs.cache.places import Places, checksum_of
+from icloudfs.errors import IcloudfsError
 from icloudfs.state import contents
 from icloudfs.state.database import Database, connect
 
@@ -50,7 +51,7 @@ class Sweep:
             await self._remove_unrecorded_parts()
             if thoroughly:
                 await self._take_back_contents()
-        except (OSError, apsw.Error) as error:
+        except (OSError, apsw.Error, IcloudfsError) as error:
             log.warning("The cache directory could not be tidied up: %s", error)
 
     def _empty_leaving(self) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 
 import msgspec
 import trio
@@ -28,8 +29,15 @@ class Digests(msgspec.Struct, frozen=True):
     """Hex."""
 
 
-def digest(fd: int) -> Digests:
-    """Read the whole file ``fd``. Ends early if the caller is cancelled. Raises OSError."""
+def _uncounted(size: int) -> None:
+    """Nobody watches the progress."""
+
+
+def digest(fd: int, count: Callable[[int], None] = _uncounted) -> Digests:
+    """Read the whole file ``fd``, telling ``count`` of each block's bytes.
+
+    Ends early if the caller is cancelled. Raises OSError.
+    """
     salted = apple.new_digest()
     plain = hashlib.sha256()
     buffer = bytearray(_BLOCK)
@@ -39,6 +47,7 @@ def digest(fd: int) -> Digests:
         block = memoryview(buffer)[:read]
         salted.update(block)
         plain.update(block)
+        count(read)
         size += read
     return Digests(size, salted.digest(), plain.hexdigest())
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import logging
 import signal
 import sys
 
 import click
 
-from icloudfs import __version__
+from icloudfs import __version__, logs
 from icloudfs.errors import IcloudfsError
 
 COMMANDS = ("login", "logout", "mount", "unmount", "sync", "status", "simulator", "demo")
@@ -53,15 +52,26 @@ def main() -> None:
         sys.stderr.close()  # the reader has seen enough: nothing to say about that
         sys.exit(0)
     except IcloudfsError as error:
-        click.echo(f"icloudfs: {error}", err=True)
-        if error.hint:
-            click.echo(f"  {error.hint}", err=True)
+        _complain(str(error), error.hint)
         sys.exit(error.exit_code)
     except Exception as error:
-        # A bug. Whoever reports it can have the whole story with --log-level debug.
-        logging.getLogger(__name__).debug("unforeseen", exc_info=True)
-        click.echo(
-            f"icloudfs: something unforeseen happened: {type(error).__name__}: {error}", err=True
+        logs.unforeseen(error)
+        what = _innermost(error)
+        _complain(
+            f"something unforeseen happened: {type(what).__name__}: {what}".rstrip(": "),
+            "Please report it, with what --log-level debug prints.",
         )
-        click.echo("  Please report it, with what --log-level debug prints.", err=True)
         sys.exit(1)
+
+
+def _complain(sentence: str, hint: str) -> None:
+    click.echo(f"icloudfs: {sentence}", err=True)
+    if hint:
+        click.echo(f"  {hint}", err=True)
+
+
+def _innermost(error: BaseException) -> BaseException:
+    """Out of the groups that tasks make of what went wrong in them."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -28,8 +28,9 @@ def command(mount_point: Path | None, check: bool, assets: int) -> None:
         if check:
             _check(stage)
         else:
-            _invite(stage)
-            _wait()
+            with contextlib.suppress(KeyboardInterrupt):
+                _invite(stage)
+                _wait()
 
 
 def _check(stage: Stage) -> None:
@@ -64,6 +65,5 @@ Ctrl-C ends it.
 
 
 def _wait() -> None:
-    with contextlib.suppress(KeyboardInterrupt):
-        while True:
-            signal.pause()
+    while True:
+        signal.pause()

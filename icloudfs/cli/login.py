@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import click
@@ -16,9 +17,10 @@ from icloudfs.apple import (
     ICloud,
     Phone,
     PhoneCode,
+    SessionStore,
 )
 from icloudfs.cli.options import account_options, with_account
-from icloudfs.config import Settings
+from icloudfs.config import Settings, make_state_directory
 from icloudfs.daemon import connected
 from icloudfs.errors import LoginNeeded
 from icloudfs.passwords import keep_in_keyring, kept_password
@@ -28,7 +30,7 @@ from icloudfs.passwords import keep_in_keyring, kept_password
 @click.option("--code", metavar="DIGITS", help="The six-digit code, for use without a terminal.")
 @click.option("--sms", is_flag=True, help="Have the code sent to a phone.")
 @click.option("--save-password", is_flag=True, help="Keep the password in this machine's keyring.")
-@account_options(log_level="warning")
+@account_options(log_level="error")
 def command(settings: Settings, code: str | None, sms: bool, save_password: bool) -> None:
     """Sign in to iCloud.
 
@@ -36,13 +38,22 @@ def command(settings: Settings, code: str | None, sms: bool, save_password: bool
     first run without --code has Apple send one; a second run with --code finishes.
     """
     settings = with_account(settings)
+    make_state_directory(settings)  # before a code is spent on a session that cannot be kept
     password = trio.run(kept_password, settings)
-    if password is None:
-        password = _ask_password(settings.username)
-    trio.run(_login, settings, password, code, sms)
+    if code is not None and _waits_for_code(settings):
+        trio.run(_finish, settings, code)
+    else:
+        password = password or _ask_password(settings.username)
+        trio.run(_login, settings, password, code, sms)
     if save_password:
-        keep_in_keyring(settings.username, password)
+        keep_in_keyring(settings.username, password or _ask_password(settings.username))
     click.echo(f"Signed in as {settings.username}.")
+
+
+def _waits_for_code(settings: Settings) -> bool:
+    """Whether an earlier run has had Apple send a code: the password is proved already."""
+    store = SessionStore(settings.cookie_directory, settings.username)
+    return bool(store.session.code_requested_at)
 
 
 def _ask_password(username: str) -> str:
@@ -59,12 +70,16 @@ async def _login(settings: Settings, password: str, code: str | None, sms: bool)
     async with connected(settings) as icloud:
         if code is None and sys.stdin.isatty():
             await icloud.login(password, _Person(prefer_phone=sms))
-        elif code is not None and icloud.store.session.code_requested_at:
-            await icloud.finish_login(_code_for(icloud, code))
         elif code is not None:
             await icloud.login(password, _Given(code))
         else:
             await _begin(icloud, password, sms)
+
+
+async def _finish(settings: Settings, code: str) -> None:
+    """The second half."""
+    async with connected(settings) as icloud:
+        await icloud.finish_login(_code_for(icloud, code))
 
 
 def _code_for(icloud: ICloud, code: str) -> DeviceCode | PhoneCode:
@@ -78,10 +93,12 @@ async def _begin(icloud: ICloud, password: str, sms: bool) -> None:
     challenge = await icloud.begin_login(password)
     if challenge is None:
         return
-    if sms and challenge.phones:
+    where = "your devices"
+    if challenge.phones and (sms or not challenge.has_devices):
         await icloud.send_code_to_phone(challenge.phones[0])
+        where = challenge.phones[0].number
     raise LoginNeeded(
-        "Apple has sent a code.",
+        f"Apple has sent a code to {where}.",
         hint="Finish with: icloudfs login --code 123456 (the code you got).",
     )
 
@@ -98,6 +115,22 @@ class _Given:
         return DeviceCode(self._code)
 
 
+_SMS, _AGAIN = "sms", "again"
+
+
+def _ask_code(challenge: Challenge) -> str:
+    """Six digits or one of the two words. A slip of the fingers costs none of Apple's few tries."""
+    words = [_SMS, _AGAIN] if challenge.phones else [_AGAIN]
+    where = f"sent to {challenge.sent_to.number}" if challenge.sent_to else "shown on your devices"
+    told = {_SMS: "'sms' to get a text", _AGAIN: "'again' for a new one"}
+    question = f"Code {where} ({', '.join(told[word] for word in words)})"
+    while True:
+        answer = re.sub(r"[\s-]", "", click.prompt(question, type=str)).lower()
+        if answer in words or re.fullmatch(r"[0-9]{6}", answer):
+            return answer
+        click.echo("A code has six digits.")
+
+
 class _Person:
     """Somebody at a terminal."""
 
@@ -106,17 +139,17 @@ class _Person:
 
     async def code(self, challenge: Challenge) -> CodeAnswer:
         if challenge.wrong:
-            click.echo(f"That code was wrong. {challenge.tries_left} more tries.")
+            left = (
+                "1 more try" if challenge.tries_left == 1 else f"{challenge.tries_left} more tries"
+            )
+            click.echo(f"That code was wrong. {left}.")
         elif self._prefer_phone and challenge.phones and challenge.sent_to is None:
             self._prefer_phone = False
             return AskPhone(self._choose(challenge))
-        where = challenge.sent_to.number if challenge.sent_to else "your devices"
-        answer = click.prompt(
-            f"Code shown on {where} ('sms' to get a text, 'again' for a new one)", type=str
-        ).strip()
-        if answer == "again":
+        answer = _ask_code(challenge)
+        if answer == _AGAIN:
             return AskDevices() if challenge.sent_to is None else AskPhone(challenge.sent_to)
-        if answer == "sms" and challenge.phones:
+        if answer == _SMS:
             return AskPhone(self._choose(challenge))
         return PhoneCode(answer, challenge.sent_to) if challenge.sent_to else DeviceCode(answer)
 

@@ -13,7 +13,7 @@ from icloudfs.passwords import forget_in_keyring
 
 
 @click.command("logout")
-@account_options(log_level="warning")
+@account_options(log_level="error")
 def command(settings: Settings) -> None:
     """Sign out. The state and the cache stay; a running mount shows what is cached."""
     settings = with_account(settings)

@@ -10,9 +10,10 @@ import click
 import trio
 
 from icloudfs.cli.options import account_options, with_account
-from icloudfs.config import Settings
+from icloudfs.config import Settings, make_state_directory
 from icloudfs.errors import IcloudfsError
 from icloudfs.mount import background
+from icloudfs.state.database import file_stem
 from icloudfs.tree.layout import View
 
 
@@ -40,16 +41,27 @@ from icloudfs.tree.layout import View
 @click.option("--timeout", type=float, metavar="SECONDS", help="Until a stalled read fails.")
 @account_options(log_level="info")
 def command(settings: Settings, mount_point: Path, foreground: bool) -> None:
-    """Mount the library on the empty folder MOUNT_POINT.
+    """Mount the library on an empty folder.
 
-    Returns when the folder can be used. 'icloudfs unmount' or 'umount' ends it.
+    Returns when the folder can be used. 'icloudfs unmount' or 'umount' ends it. Without --log-file the
+    log is kept beside the state.
     """
     settings = with_account(settings)
     if foreground:
-        _serve(settings, mount_point)
+        _serve(settings, mount_point.absolute())
         return
-    again = [sys.executable, "-m", "icloudfs", *sys.argv[1:], "--foreground"]
-    background.start(again, log_file=settings.log_file)
+    log_file = settings.log_file or _default_log(settings)
+    background.start(_again("--foreground", "--log-file", str(log_file)), log_file=log_file)
+
+
+def _again(*options: str) -> list[str]:
+    """The command that is running, with more options. They come first: '--' may end the options."""
+    command, *arguments = sys.argv[1:]
+    return [sys.executable, "-m", "icloudfs", command, *options, *arguments]
+
+
+def _default_log(settings: Settings) -> Path:
+    return make_state_directory(settings) / f"{file_stem(settings.username)}.log"
 
 
 def _serve(settings: Settings, mount_point: Path) -> None:

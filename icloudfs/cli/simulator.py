@@ -10,27 +10,42 @@ from pathlib import Path
 import click
 import trio
 
+from icloudfs.errors import ConfigError
 from icloudfs.simulator import Account, Address, LibraryPlan, serve
+from icloudfs.sync.books import one_error
 
 
 @click.command("simulator")
-@click.option("--port", default=0, show_default="any free one", help="Of the plain door.")
-@click.option("--proxy-port", type=int, help="Also a TLS door, for HTTPS_PROXY.")
+@click.option("--port", "--http", default=0, show_default="any free one", help="Of the plain door.")
+@click.option("--proxy-port", "--proxy", type=int, help="Also a TLS door, for HTTPS_PROXY.")
 @click.option(
-    "--ca-file", type=click.Path(path_type=Path), help="Write the TLS door's authority there."
+    "--ca-file",
+    "--ca",
+    type=click.Path(path_type=Path),
+    help="Write the TLS door's authority there.",
 )
 @click.option("--assets", default=300, show_default=True, help="Size of the generated library.")
 @click.option("--seed", default=1, show_default=True, help="Another number, another library.")
 @click.option("--latency", default=0.0, metavar="SECONDS", help="Added to every answer.")
+@click.option(
+    "--two-factor/--no-two-factor", default=True, help="Whether signing in takes a code as well."
+)
 def command(
-    port: int, proxy_port: int | None, ca_file: Path | None, assets: int, seed: int, latency: float
+    port: int,
+    proxy_port: int | None,
+    ca_file: Path | None,
+    assets: int,
+    seed: int,
+    latency: float,
+    two_factor: bool,
 ) -> None:
     """Run a local iCloud with a generated library until Ctrl-C.
 
-    Sign in as alice@example.com; the first line printed is the URL for --endpoint.
+    Prints the URL for --endpoint, and with --proxy-port a second line, the URL for HTTPS_PROXY. The
+    account is alice@example.com, its password "correct horse battery", its code 123456.
     """
     plan = LibraryPlan(assets=assets, seed=seed)
-    account = Account()
+    account = Account(two_factor="hsa2" if two_factor else "none")
 
     def ready(address: Address) -> None:
         click.echo(address.url)
@@ -38,7 +53,11 @@ def command(
             click.echo(address.proxy_url)
 
     run = functools.partial(serve, port, plan, account, latency, ready, proxy_port, ca_file)
-    trio.run(_until_told, run)
+    try:
+        with one_error():
+            trio.run(_until_told, run)
+    except OSError as error:
+        raise ConfigError(f"The local iCloud cannot start: {error.strerror or error}.") from error
 
 
 async def _until_told(run: Callable[[], Awaitable[None]]) -> None:

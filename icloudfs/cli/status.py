@@ -26,7 +26,7 @@ _MOST_LISTED = 200
 @click.option("--failed", "wanted", flag_value="failed", help="List photos that could not be had.")
 @click.option("--pending", "wanted", flag_value="pending", help="List photos not downloaded yet.")
 @click.option("--downloaded", "wanted", flag_value="downloaded", help="List photos that are here.")
-@account_options(log_level="warning")
+@account_options(log_level="error")
 def command(settings: Settings, as_json: bool, wanted: str | None) -> None:
     """Show the state of the library, the cache and the sign-in."""
     settings = with_account(settings)

@@ -17,14 +17,14 @@ from rich.progress import Progress as Bars
 from icloudfs import daemon
 from icloudfs.cli.options import account_options, with_account
 from icloudfs.config import Settings
-from icloudfs.sync.books import Progress
+from icloudfs.progress import Progress
 
 _LINE_EVERY = 5.0
 """Seconds between two lines where there is no terminal."""
 
 
 @click.command("sync")
-@account_options(log_level="warning")
+@account_options(log_level="error")
 def command(settings: Settings) -> None:
     """Bring the list of photos up to date. The first time it lists the whole library."""
     settings = with_account(settings)

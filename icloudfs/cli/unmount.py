@@ -15,5 +15,5 @@ from icloudfs.mount import unmounting
 @click.argument("mount_point", type=click.Path(path_type=Path))
 @click.option("-l", "--lazy", is_flag=True, help="Even if programs have files open in it.")
 def command(mount_point: Path, lazy: bool) -> None:
-    """Unmount MOUNT_POINT and wait until its daemon has ended."""
+    """Unmount a folder, and wait until its daemon has ended."""
     trio.run(functools.partial(unmounting.unmount, mount_point, lazy=lazy))

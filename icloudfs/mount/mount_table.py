@@ -41,6 +41,11 @@ def mounted_above(path: Path) -> Mounted | None:
     return max(holders, key=lambda mounted: len(mounted.path.parts), default=None)
 
 
+def all_of_ours() -> list[Mounted]:
+    """Every icloudfs mount, dead ones among them."""
+    return [mounted for mounted in _mounts() if mounted.ours]
+
+
 def absolute(path: Path) -> Path:
     """``path`` with its directory's links resolved, but never looked at itself: it may hang."""
     spelled = Path.cwd() / path

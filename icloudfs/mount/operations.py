@@ -13,6 +13,7 @@ import os
 import stat
 from collections.abc import Sequence
 
+import msgspec
 import pyfuse3
 from pyfuse3 import (
     EntryAttributes,
@@ -77,7 +78,7 @@ class Operations(ReadOnly):
         self._attributes = Attributes(settings)
         self._access = Access(self._attributes)
         self._missing = missing_entry()
-        self._handles: dict[FileHandleT, OpenFile] = {}
+        self._handles: dict[FileHandleT, tuple[Inode, OpenFile]] = {}
         self._numbers = itertools.count(1)
 
     # -- names and attributes ----------------------------------------------------------------------
@@ -121,6 +122,10 @@ class Operations(ReadOnly):
         inode = self._directory.getattr(ino)
         if inode is not None:
             return inode
+        orphan = next((inode for inode, _ in self._handles.values() if inode.ino == ino), None)
+        if orphan is not None:
+            # Gone from the library while somebody has it open: it lives until it is closed.
+            return msgspec.structs.replace(orphan, nlink=0)
         special = self._special.numbered(ino)
         if special is not None:
             return special.inode
@@ -177,7 +182,7 @@ class Operations(ReadOnly):
             self._require(inode, os.R_OK, ctx)
         handle = self._open(inode)
         number = next(self._numbers)
-        self._handles[number] = handle
+        self._handles[number] = self._inode(inode), handle
         direct = self.direct_until_whole and not handle.whole
         return FileInfo(fh=number, keep_cache=not direct, direct_io=direct)
 
@@ -194,7 +199,7 @@ class Operations(ReadOnly):
     async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
         """Inline when the bytes are at hand: a thread for each read is four times slower
         (facts/fuse.md §0.9)."""
-        handle = self._handles[fh]
+        _, handle = self._handles[fh]
         data = handle.read_now(off, size)
         if data is None:
             data = await handle.read(off, size)
@@ -202,7 +207,8 @@ class Operations(ReadOnly):
 
     @guarded
     def release(self, fh: FileHandleT) -> None:
-        self._handles.pop(fh).close()
+        _, handle = self._handles.pop(fh)
+        handle.close()
 
     # -- the volume, permissions, xattrs -----------------------------------------------------------
 

@@ -192,8 +192,8 @@ def owed(connection: apsw.Connection, zone: int, limit: int) -> list[str]:
 
 # -- records -------------------------------------------------------------------------------------
 
-# A page is looked up with one query a kind and written with one statement a kind: that costs a third of
-# asking record by record.
+# A page is looked up with one query a kind and written with one statement a kind, not record by record
+# (figures: tree/placing.py).
 
 _MASTER_COLUMNS = "filename, uti, resources, width, height, modified"
 

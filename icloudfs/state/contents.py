@@ -134,6 +134,106 @@ def forget(connection: apsw.Connection, checksum: str) -> None:
     )
 
 
+def remove(connection: apsw.Connection, checksum: str) -> None:
+    """The content is nobody's any more: the row goes, with its pin."""
+    connection.execute("DELETE FROM content WHERE checksum = ?", (checksum,))
+
+
+def set_verified(connection: apsw.Connection, checksum: str, path: str, sha256: str) -> None:
+    """The file at ``path``, believed by its name so far, was checked against Apple's checksum."""
+    connection.execute(
+        "UPDATE content SET verified = 1, sha256 = ? WHERE checksum = ? AND path = ?"
+        " AND status = 'downloaded'",
+        (sha256, checksum, path),
+    )
+
+
+def set_pinned(connection: apsw.Connection, checksums: Iterable[str], pinned: bool) -> None:
+    """Pin contents that some file shows, here or not; or no longer."""
+    for checksum in checksums:
+        if pinned:
+            connection.execute(
+                "INSERT INTO content (checksum, size, status, path, pinned)"
+                " SELECT checksum, size, 'partial', '', 1 FROM inode WHERE checksum = ? LIMIT 1"
+                " ON CONFLICT (checksum) DO UPDATE SET pinned = 1",
+                (checksum,),
+            )
+        else:
+            connection.execute("UPDATE content SET pinned = 0 WHERE checksum = ?", (checksum,))
+            # What was only a wish. A partial content without a path has no bytes.
+            connection.execute(
+                "DELETE FROM content WHERE checksum = ? AND status = 'partial' AND path = ''",
+                (checksum,),
+            )
+
+
+def downloaded_page(connection: apsw.Connection, after: str, limit: int) -> list[Content]:
+    """Up to ``limit`` downloaded contents whose checksum is greater than ``after``, by checksum."""
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM content WHERE checksum > ? AND status = 'downloaded'"
+        " ORDER BY checksum LIMIT ?",
+        (after, limit),
+    )
+    return [_content(row) for row in rows]
+
+
+def downloaded_after(connection: apsw.Connection, after: str) -> tuple[int, int]:
+    """How many downloaded contents have a checksum greater than ``after``, and their bytes."""
+    row = connection.execute(
+        "SELECT count(*), coalesce(sum(size), 0) FROM content"
+        " WHERE checksum > ? AND status = 'downloaded'",
+        (after,),
+    ).fetchone()
+    assert row is not None
+    return int(row[0]), int(row[1])
+
+
+def failed(connection: apsw.Connection) -> list[str]:
+    """Checksums of what could not be had."""
+    rows = connection.execute("SELECT checksum FROM content WHERE status = 'failed'")
+    return [str(checksum) for (checksum,) in rows]
+
+
+def unreferenced(
+    connection: apsw.Connection, after: str, limit: int
+) -> tuple[list[str], str | None]:
+    """Those of ``limit`` contents after a checksum that no file shows, and where to go on, if there is more."""
+    page = connection.execute(
+        "SELECT checksum, EXISTS (SELECT 1 FROM inode WHERE inode.checksum = content.checksum)"
+        " FROM content WHERE checksum > ? ORDER BY checksum LIMIT ?",
+        (after, limit),
+    ).fetchall()
+    gone = [str(checksum) for checksum, shown in page if not shown]
+    return gone, str(page[-1][0]) if len(page) == limit else None
+
+
+def left_behind(connection: apsw.Connection, after: str, limit: int) -> list[tuple[str, bool]]:
+    """Up to ``limit`` contents that some file turned away from, and whether another still shows them."""
+    rows = connection.execute(
+        "SELECT checksum, EXISTS (SELECT 1 FROM inode WHERE inode.checksum = left_behind.checksum)"
+        " FROM left_behind WHERE checksum > ? ORDER BY checksum LIMIT ?",
+        (after, limit),
+    )
+    return [(str(checksum), bool(shown)) for checksum, shown in rows]
+
+
+def forget_left_behind(connection: apsw.Connection, checksums: Iterable[str]) -> None:
+    """Those of them that a file shows again, or of which nothing is here any more."""
+    connection.executemany(
+        "DELETE FROM left_behind WHERE checksum = ?1"
+        " AND (EXISTS (SELECT 1 FROM inode WHERE checksum = ?1)"
+        " OR NOT EXISTS (SELECT 1 FROM content WHERE checksum = ?1))",
+        ((checksum,) for checksum in checksums),
+    )
+
+
+def is_catalogue_complete(connection: apsw.Connection) -> bool:
+    """Whether every library was listed to its end once: only then is what no file shows nobody's."""
+    row = connection.execute("SELECT count(*), coalesce(min(listed), 0) FROM zone").fetchone()
+    assert row is not None
+    return bool(row[0] and row[1])
+
+
 def touch(connection: apsw.Connection, accessed: Iterable[tuple[str, int]]) -> None:
     """Note when contents were last read: (checksum, seconds since the epoch)."""
     connection.executemany(

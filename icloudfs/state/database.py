@@ -29,8 +29,8 @@ CACHE_PAGES_KIB = 8 * 1024
 """Page cache a connection, KiB. The operating system caches the file; this only saves system calls."""
 
 CHECKPOINT_PAGES = 4000
-"""Pages of WAL (16 MB) before they are folded into the database. A listing touches the same pages again
-and again: with SQLite's own 1000 it writes each of them three times as often."""
+"""Pages of WAL (16 MB) before they are folded into the database, four times SQLite's own: a listing
+touches the same pages again and again, and each folding writes them once."""
 
 
 def database_path(cookie_directory: Path, account: str) -> Path:

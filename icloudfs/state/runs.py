@@ -9,6 +9,8 @@ import msgspec
 class Figures(msgspec.Struct):
     """What a run came to."""
 
+    run: int = 0
+    """The row."""
     kind: str = ""
     """'listing', 'changes', or both joined with '+'."""
     seen: int = 0
@@ -42,6 +44,14 @@ def interrupt(connection: apsw.Connection, run: int, figures: Figures, error: st
     """The run was cut off, by ``error`` or by the end of the process."""
     _update(connection, run, figures)
     connection.execute("UPDATE sync_runs SET interrupted = 1, error = ? WHERE id = ?", (error, run))
+
+
+def note_contents(connection: apsw.Connection, run: int, downloaded: int, failed: int) -> None:
+    """What the run's mirror came to. Contents come after the list, which does not wait for them."""
+    connection.execute(
+        "UPDATE sync_runs SET assets_downloaded = ?, assets_failed = ? WHERE id = ?",
+        (downloaded, failed, run),
+    )
 
 
 def _update(connection: apsw.Connection, run: int, figures: Figures) -> None:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 import apsw
 
-VERSION = 1
+VERSION = 2
 
 _VERSION_1 = """
 -- What does not fit anywhere else. 'sync_token:{zone name}' is the token that follows the last page of
@@ -206,9 +206,11 @@ CREATE TABLE contest (
 --   'failed' (nothing usable is there, last_error says why).
 -- path: below the cache directory, or absolute for an imported file, which is used where it lies.
 -- sha256: of the whole content, hex, computed in the pass that checked Apple's checksum.
--- verified: 1 if checked against Apple's checksum, 0 if that checksum's type cannot be checked.
+-- verified: 1 if checked against Apple's checksum, 0 if that checksum's type cannot be checked, or if it was
+--   taken for the content by its name and size alone.
 -- ranges: JSON [[start, stop], …], ascending, what of a partial content is on disk.
--- identity: of an imported file when it was hashed, 'size:mtime_ns:inode'; if it differs, it is no longer it.
+-- identity: of a file that its owner may still write to (used where it lies, or hard-linked into the cache),
+--   when it was hashed, 'size:mtime_ns:inode'; if it differs, it is no longer it. Else ''.
 -- accessed: seconds since the epoch.
 CREATE TABLE content (
     checksum      TEXT NOT NULL PRIMARY KEY,
@@ -269,6 +271,34 @@ SELECT asset.name AS asset_id,
   LEFT JOIN metadata AS cache ON cache.key = 'cache_directory';
 """
 
+_VERSION_2 = """
+-- Files of this machine that import-existing has read, whether they matched or not, so that none is read
+-- twice. path: absolute, in the bytes of the file system; identity: as that of a content; a file that has
+-- another one now has to be read again. salted_sha1: the 20 bytes of Apple's checksum. sha256: hex.
+CREATE TABLE hashed_file (
+    path        BLOB NOT NULL PRIMARY KEY,
+    identity    TEXT NOT NULL,
+    salted_sha1 BLOB NOT NULL,
+    sha256      TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Contents that were here when a file turned away from them: gone, if no other file is left that shows them.
+-- The queue of Cache.drop_unreferenced, so that a sync that changed nothing costs nothing.
+CREATE TABLE left_behind (
+    checksum TEXT NOT NULL PRIMARY KEY
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER inode_gone AFTER DELETE ON inode
+  WHEN EXISTS (SELECT 1 FROM content WHERE checksum = old.checksum)
+  BEGIN INSERT OR IGNORE INTO left_behind VALUES (old.checksum); END;
+CREATE TRIGGER inode_shows_another_content AFTER UPDATE OF checksum ON inode
+  WHEN old.checksum IS NOT new.checksum
+       AND EXISTS (SELECT 1 FROM content WHERE checksum = old.checksum)
+  BEGIN INSERT OR IGNORE INTO left_behind VALUES (old.checksum); END;
+
+-- Whether a file of some size can be a photo at all. Directories have no checksum.
+CREATE INDEX inode_by_size ON inode (size) WHERE checksum IS NOT NULL;
+"""
+
 Migration = Callable[[apsw.Connection], None]
 
 
@@ -276,7 +306,11 @@ def _create(connection: apsw.Connection) -> None:
     connection.execute(_VERSION_1)
 
 
-MIGRATIONS: tuple[Migration, ...] = (_create,)
+def _remember_hashed_files(connection: apsw.Connection) -> None:
+    connection.execute(_VERSION_2)
+
+
+MIGRATIONS: tuple[Migration, ...] = (_create, _remember_hashed_files)
 """``MIGRATIONS[n]`` takes a database from version n to n + 1. Never change one that was released."""
 
 assert len(MIGRATIONS) == VERSION

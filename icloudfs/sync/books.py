@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import apsw
-import msgspec
 import trio
 
 from icloudfs.apple import Photos
 from icloudfs.apple.records import Record
 from icloudfs.errors import IcloudfsError
+from icloudfs.progress import Progress
 from icloudfs.state.catalogue import StoredZone
 from icloudfs.state.database import Database
 from icloudfs.state.runs import Figures
@@ -45,15 +45,6 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
             yield from _leaves(inner)
     else:
         yield error
-
-
-class Progress(msgspec.Struct, frozen=True):
-    """How far a run is; for a progress bar and for ``status``."""
-
-    what: str
-    """'listing', 'albums', 'changes', 'names' …"""
-    done: int = 0
-    total: int | None = None
 
 
 class Books:

@@ -20,11 +20,12 @@ from icloudfs.apple import CloudKitError, ICloud, ZoneGone, is_library
 from icloudfs.apple.records import Area, Zone
 from icloudfs.apple.wire import PRIMARY_ZONE
 from icloudfs.errors import IcloudfsError
+from icloudfs.progress import Progress
 from icloudfs.state import catalogue, metadata, runs
 from icloudfs.state.catalogue import StoredZone, Touched
 from icloudfs.state.database import Database
 from icloudfs.state.runs import Figures
-from icloudfs.sync.books import Books, Progress, one_error
+from icloudfs.sync.books import Books, one_error
 from icloudfs.sync.changes import Position, follow, is_gone, needs_listing
 from icloudfs.sync.listing import Listing
 from icloudfs.sync.members import complete_albums
@@ -62,14 +63,15 @@ class Sync:
         self._report = report
         self._running = trio.Lock()
 
-    async def run(self) -> Figures:
-        """One run, with its row in ``sync_runs``.
+    async def run(self, *, relist: bool = False) -> Figures:
+        """One run, with its row in ``sync_runs``. ``relist``: every library anew, whatever its token.
 
         Raises what the photo service raises. Whatever was reached by then is kept.
         """
         async with self._running:
             run = await self._database.write(lambda c: runs.begin(c, time.time()))
             books = self._books()
+            books.figures.run = run
             calls, received = self._icloud.meter.calls, self._icloud.meter.received
 
             def count() -> None:
@@ -77,6 +79,8 @@ class Sync:
                 books.figures.received = self._icloud.meter.received - received
 
             try:
+                if relist:
+                    await self._relist_all()
                 await self._run(books)
             except BaseException as error:
                 count()
@@ -228,6 +232,11 @@ class Sync:
                 )
                 complete = False
         return complete
+
+    async def _relist_all(self) -> None:
+        for zone in catalogue.zones(self._database.reader):
+            if zone.listed and not zone.relisting:
+                await self._relist(zone)
 
     async def _relist(self, zone: StoredZone) -> StoredZone:
         def transaction(connection: apsw.Connection) -> StoredZone:

@@ -67,7 +67,9 @@ class Claims:
         next variant that is free, whatever its siblings have.
         """
         plain = variant(0)
-        if held:
+        if held and (number := _variant_held(variant, held)) is not None:
+            chosen = [number] * len(plain)
+        elif held:
             chosen = self._decide_late(scope, asset, variant, held)
         else:
             chosen = [self._decide_first(scope, asset, variant)] * len(plain)
@@ -151,6 +153,11 @@ class Claims:
         self._connection.executemany(
             "DELETE FROM contest WHERE scope = ? AND key = ?", [(scope, key) for key in keys]
         )
+
+
+def _variant_held(variant: Callable[[int], Keys], held: set[str]) -> int | None:
+    """The variant that makes up exactly what is held: nearly always one of the first two."""
+    return next((number for number in range(2) if held == set(variant(number))), None)
 
 
 _VARIANTS_LOOKED_AT = 4

@@ -69,7 +69,9 @@ class Directory:
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
-        self._execute = connection.cursor().execute
+        # A cursor a query: one that is kept holds its last statement open, and with it the whole
+        # connection at an old state of the database.
+        self._execute = connection.execute
 
     def lookup(self, parent: int, name: bytes) -> Inode | None:
         """The entry ``name`` of directory ``parent``."""
@@ -154,6 +156,28 @@ class Directory:
             .fetchall()
         )
         return sorted(path for (ino,) in inodes for path in self.places(int(str(ino))))
+
+    def files_of_asset(self, name: str) -> list[File]:
+        """Every file of the photos with this record name; empty if there is none."""
+        inodes = self._connection.cursor().execute(
+            "SELECT i.ino FROM asset a JOIN inode i ON i.asset = a.id WHERE a.name = ?", (name,)
+        )
+        found = [self.file(int(str(ino))) for (ino,) in inodes.fetchall()]
+        return [file for file in found if file is not None]
+
+    def albums(self) -> Iterator[tuple[str, int]]:
+        """Every album that is shown, by its path below ``Albums``, and how many photos it holds."""
+        rows = self._connection.cursor().execute(
+            "SELECT z.name, b.name, (SELECT count(*) FROM relation r"
+            " JOIN asset a ON a.zone = r.zone AND a.name = r.asset"
+            " WHERE r.zone = b.zone AND r.album = b.name"
+            " AND NOT (a.hidden OR a.deleted OR a.expunged))"
+            " FROM album b JOIN zone z ON z.id = b.zone WHERE NOT b.deleted"
+        )
+        for zone, album, photos in rows.fetchall():
+            for path in self.places(numbers.of_album(str(zone), str(album))):
+                if photos:
+                    yield path.removeprefix("Albums/"), int(str(photos))
 
     def file(self, ino: int) -> File | None:
         """What it takes to read file ``ino``; None for a directory or an unknown number."""

@@ -6,7 +6,7 @@ are there, and changes what differs. So it does not matter in which order record
 page that is applied twice changes nothing the second time.
 
 Photos are placed by the hundred: one query fetches what is known of all of them, one statement writes
-what all of them need. A photo costs 60 µs that way, and 250 µs one by one.
+what all of them need. Storing and placing 20,000 photos went from 302 to 136 µs each that way.
 
 Invariants, at the end of a transaction:
 

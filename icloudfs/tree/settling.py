@@ -10,6 +10,7 @@ from typing import NamedTuple
 import apsw
 import msgspec
 
+from icloudfs.state import catalogue
 from icloudfs.tree import layout, names, numbers
 from icloudfs.tree.claims import WHOLE_LIBRARY, Claims, Held
 from icloudfs.tree.layout import Photo, View, recent_since
@@ -60,7 +61,7 @@ class _Contest:
         self._connection = connection
         # Not provisional: these decisions stand.
         self._claims = Claims(connection, provisional=False)
-        self._listed = dict(connection.execute("SELECT id, listed FROM zone").fetchall())
+        self._listed = {stored.id for stored in catalogue.zones(connection) if stored.listed}
         self._known: dict[int, _Rival | None] = {}
         self._decided: set[tuple[int, str]] = set()
         self.renamed: set[int] = set()
@@ -100,7 +101,8 @@ class _Contest:
             self._fetch(rivals - self._known.keys())
             for asset in rivals - group.keys():
                 rival = self._known[asset]
-                if rival is not None:
+                # One that wanted the name once and has another rendition or file name by now is out.
+                if rival is not None and name in rival.naming.keys(0):
                     group[asset] = rival
                     waiting.update(set(rival.naming.keys(0)) - keys)
         return list(group.values()), keys
@@ -113,7 +115,7 @@ class _Contest:
         for photo, zone in read_photos(self._connection, assets):
             stem = layout.stem(photo)
             files = list(layout.files(photo, stem))
-            if files and not self._listed[zone]:
+            if files and zone not in self._listed:
                 naming = Naming(photo, stem, files)
                 self._known[photo.id] = _Rival(photo, naming, held.get(photo.id, {}))
 

@@ -83,6 +83,10 @@ async def test_the_kernel_is_told_when_a_head_proves_wrong(
             await handle.read(2 * MIB, KIB)
         assert wrong == [photo.checksum]
         server.flipped = None
+        with pytest.raises(ContentMismatch):  # what it was shown before stays wrong
+            await handle.read(0, 4 * KIB)
+        handle.close()
+        handle = cache.open(photo)
         assert await handle.read(0, 4 * KIB) == CONTENT[: 4 * KIB]
         handle.close()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import apsw
 import pytest
 
@@ -36,7 +38,7 @@ def store(connection: apsw.Connection, zone: int, record: Record, listing: int =
     return touched
 
 
-def rows(connection: apsw.Connection) -> dict[str, list[object]]:
+def rows(connection: apsw.Connection) -> dict[str, list[Any]]:
     return {
         table: connection.execute(f"SELECT * FROM {table}").fetchall()
         for table in ("master", "asset", "album", "relation", "owed")
@@ -44,7 +46,7 @@ def rows(connection: apsw.Connection) -> dict[str, list[object]]:
 
 
 def test_storing_twice_is_storing_once(connection: apsw.Connection, zone: int) -> None:
-    records = [MASTER, ASSET, ALBUM, RELATION]
+    records: list[Record] = [MASTER, ASSET, ALBUM, RELATION]
     for record in records:
         store(connection, zone, record)
     before = rows(connection)
@@ -60,7 +62,7 @@ def test_a_url_is_never_stored(connection: apsw.Connection, zone: int) -> None:
 
 
 def test_seen_again_by_a_later_listing(connection: apsw.Connection, zone: int) -> None:
-    records = [MASTER, ASSET, ALBUM, RELATION]
+    records: list[Record] = [MASTER, ASSET, ALBUM, RELATION]
     for record in records:
         store(connection, zone, record)
     catalogue.begin_relisting(connection, zone)
@@ -86,7 +88,8 @@ def test_assets_are_touched_through_their_master(connection: apsw.Connection, zo
 
 @pytest.mark.parametrize("name", ["M", "A", "X", "A-IN-X"])
 def test_tombstones_of_every_kind(connection: apsw.Connection, zone: int, name: str) -> None:
-    for record in (MASTER, ASSET, ALBUM, RELATION):
+    records: list[Record] = [MASTER, ASSET, ALBUM, RELATION]
+    for record in records:
         store(connection, zone, record)
     touched = Touched()
     catalogue.bury(connection, zone, name, touched)

@@ -10,6 +10,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import apsw
@@ -123,10 +124,8 @@ def test_a_damaged_page(tmp_path: Path) -> None:
         for page in range(30, 50):
             file.seek(page * 4096)
             file.write(b"\xff" * 4096)
-    opened = Database(path)
-    with pytest.raises(StateDamaged):
+    with pytest.raises(StateDamaged), closing(Database(path)) as opened:
         opened.write_now(lambda c: c.execute("UPDATE metadata SET value = 'y'"))
-    opened.close()
 
 
 def test_places_that_cannot_be_written(tmp_path: Path) -> None:

@@ -10,11 +10,11 @@ import apsw
 
 from icloudfs.apple import DeviceCode, ICloud, SessionStore
 from icloudfs.apple.endpoints import Endpoints
+from icloudfs.progress import Progress
 from icloudfs.simulator import Account, LibraryPlan, Simulator
 from icloudfs.state import catalogue
 from icloudfs.state.database import Database, T
 from icloudfs.state.runs import Figures
-from icloudfs.sync.books import Progress
 from icloudfs.sync.pages import Tree
 from icloudfs.sync.sync import Sync
 from icloudfs.tree.changes import Change

@@ -5,7 +5,8 @@ Directories and files are told by their inode numbers, which follow from iCloud'
 
 Names must be the same too, with these exceptions, each of which needs two things that want one name:
 
-* **A photo that has, or had, a namesake** (same stem, ignoring case) anywhere in the account. Names are
+* **A photo that has, or had, a namesake** (same stem in any rendition, ignoring case: a photo that is
+  itself called IMG_1-edited is one of an IMG_1 that was edited) anywhere in the account. Names are
   given once (promise P4): a client that was there from the beginning has given them as the photos came,
   and keeps them when the first of them is deleted, moved to another month or renamed; one that lists
   the library today sees only those that are left and goes by their age. Then each of the two names must
@@ -47,7 +48,8 @@ class Names:
                 master = zone.master(asset.master)
                 if master is not None:
                     stem = names.fold(master.filename.rpartition(".")[0])
-                    self._stems.setdefault(stem, set()).add(asset.name)
+                    for mark in ("", "-edited"):
+                        self._stems.setdefault(stem + mark, set()).add(asset.name)
             for album in zone.albums():
                 self._titles.setdefault(names.fold(names.sanitise(album.title)), set()).add(
                     album.name
@@ -85,7 +87,7 @@ def assert_same(one: Client, other: Client, known: Names) -> None:
 
 def _entries(connection: apsw.Connection) -> dict[tuple[int, int], str]:
     return {
-        (int(str(parent)), int(str(ino))): bytes(name).decode()  # type: ignore[arg-type]
+        (int(str(parent)), int(str(ino))): bytes(name).decode()
         for parent, name, ino in connection.execute("SELECT parent, name, ino FROM dirent")
     }
 
@@ -147,7 +149,7 @@ def _tops(truth: dict[str, Any]) -> list[str]:
     if not truth["visible"]:
         return []
     home = View.LIBRARY if truth["zone"] == "PrimarySync" else View.SHARED
-    tops = [home, *(_VIEWS[label] for label in truth["classes"] if label != "favorite")]
+    tops: list[str] = [home, *(_VIEWS[label] for label in truth["classes"] if label != "favorite")]
     return [*tops, View.FAVORITES] if truth["favorite"] else tops
 
 

@@ -209,10 +209,10 @@ async def test_a_rejected_token_lists_again(
             "of a database": account.simulator.cloud.private.token(),
         }[bad]
         client.database.write_now(lambda c: metadata.put(c, KEY, token))
-        before = dict(client.reader.execute("SELECT ino, nlink FROM inode"))  # type: ignore[call-overload]
+        before = dict(client.reader.execute("SELECT ino, nlink FROM inode"))
 
         def nothing_leaves() -> None:
-            now = dict(client.reader.execute("SELECT ino, nlink FROM inode"))  # type: ignore[call-overload]
+            now = dict(client.reader.execute("SELECT ino, nlink FROM inode"))
             gone.update(before.keys() - now.keys())
 
         gone: set[int] = set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -174,7 +175,7 @@ async def test_records_that_are_refused_are_asked_for_until_they_come(tmp_path: 
     "fault", [("try-again", {"retry_after": 0.01}), ("status", {"status": 503, "retry_after": 0})]
 )
 async def test_a_busy_icloud_is_waited_for(
-    tmp_path: Path, fault: tuple[str, dict[str, float]]
+    tmp_path: Path, fault: tuple[str, dict[str, Any]]
 ) -> None:
     async with lab(tmp_path, LARGE) as account:
         account.faults.set("query", fault[0], times=5, skip=3, **fault[1])

@@ -36,7 +36,7 @@ def snapshot(connection: apsw.Connection) -> Snapshot:
             "SELECT ino, mode, size, mtime, ctime, nlink, checksum FROM inode"
         )
     }
-    return entries, inodes  # type: ignore[return-value]
+    return entries, inodes
 
 
 def check_changes(before: Snapshot, after: Snapshot, changes: list[Change]) -> None:
@@ -121,7 +121,7 @@ def _paths(entries: dict[tuple[int, bytes], int]) -> dict[int, str]:
     above = {ino: (p, n.decode()) for (p, n), ino in entries.items() if ino >= FIRST_DIRECTORY}
     paths = {ROOT: ""}
     for ino in above:
-        names_up = []
+        names_up: list[str] = []
         at = ino
         while at != ROOT:
             assert len(names_up) < 100, "a directory contains itself"
@@ -138,7 +138,7 @@ def _files(connection: apsw.Connection) -> dict[int, tuple[str, str]]:
             "SELECT i.ino, z.name, a.name, i.rendition FROM inode i JOIN asset a ON a.id = i.asset"
             " JOIN zone z ON z.id = a.zone"
         )
-    }  # type: ignore[misc]
+    }
 
 
 def _ids(connection: apsw.Connection) -> list[int]:
@@ -183,7 +183,8 @@ def _albums(connection: apsw.Connection, photo: Photo, zone: int) -> set[str]:
     for (album,) in connection.execute(
         "SELECT album FROM relation WHERE zone = ? AND asset = ?", (zone, photo.name)
     ):
-        at, path = str(album), []
+        at = str(album)
+        path: list[str] = []
         if at not in known or known[at][3] != 0:
             continue
         while at in known and len(path) < 50 and not known[at][1] and not _is_root(at):
@@ -204,7 +205,7 @@ def _check_claims(connection: apsw.Connection, entries: dict[tuple[int, bytes], 
         (scope, key): owner
         for scope, key, owner in connection.execute("SELECT scope, key, owner FROM claim")
     }
-    assets = dict(connection.execute("SELECT ino, asset FROM inode"))  # type: ignore[call-overload]
+    assets = dict(connection.execute("SELECT ino, asset FROM inode"))
     for (parent, name), ino in entries.items():
         key = names.fold(name.decode())
         owner = claims.get((parent, key), claims.get((0, key)))
@@ -212,4 +213,4 @@ def _check_claims(connection: apsw.Connection, entries: dict[tuple[int, bytes], 
             assert owner is not None, f"{name!r} is nobody's"
             assert assets[ino] in (owner, claims.get((0, key)))
     living = {*_ids(connection)}
-    assert {o for o in claims.values() if o < FIRST_DIRECTORY} <= living, "claims of the dead"  # type: ignore[operator]
+    assert {o for o in claims.values() if o < FIRST_DIRECTORY} <= living, "claims of the dead"

@@ -1,0 +1,99 @@
+"""One local iCloud and one mount for all tests that do not disturb each other; more for the others."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from icloudfs.mount.limits import CONNECTIONS
+from tests.scratch import Scratch, scratch_folder
+from tests.whole.library import Library
+from tests.whole.local_icloud import LocalICloud
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _fuse() -> Iterator[None]:
+    """The control filesystem, as systemd has it."""
+    assert os.geteuid() == 0, "these tests use several users: run them as root"
+    assert Path("/dev/fuse").exists(), "there is no /dev/fuse; in a container, pass it in"
+    missing = not os.path.ismount(CONNECTIONS)
+    if missing:
+        subprocess.run(["mount", "-t", "fusectl", "none", str(CONNECTIONS)], check=True)
+    yield
+    if missing:
+        subprocess.run(["umount", "-l", str(CONNECTIONS)], check=True)
+
+
+@pytest.fixture(scope="session")
+def common_scratch() -> Iterator[Scratch]:
+    with scratch_folder() as scratch:
+        yield scratch
+
+
+@pytest.fixture(scope="session")
+def _common_icloud(common_scratch: Scratch) -> Iterator[LocalICloud]:
+    icloud = LocalICloud(common_scratch)
+    yield icloud
+    icloud.stop()
+
+
+@pytest.fixture
+def icloud(_common_icloud: LocalICloud) -> Iterator[LocalICloud]:
+    """The common local iCloud: never stopped, its faults lifted before and after each test."""
+    _common_icloud.control.clear_faults()
+    _common_icloud.control.reset_traffic()
+    yield _common_icloud
+    _common_icloud.control.clear_faults()
+
+
+@pytest.fixture(scope="session")
+def signed_in(_common_icloud: LocalICloud, common_scratch: Scratch) -> Library:
+    """Signed in to the common local iCloud and nothing else: its state is there to be copied."""
+    library = Library(_common_icloud, common_scratch, "signed-in")
+    library.login()
+    return library
+
+
+@pytest.fixture(scope="session")
+def listed(_common_icloud: LocalICloud, common_scratch: Scratch, signed_in: Library) -> Library:
+    """Signed in and listed, never mounted: its state is there to be copied."""
+    library = Library(_common_icloud, common_scratch, "listed")
+    library.take_state_of(signed_in)
+    library.sync()
+    return library
+
+
+@pytest.fixture(scope="session")
+def _common_mount(
+    _common_icloud: LocalICloud, common_scratch: Scratch, listed: Library
+) -> Iterator[Library]:
+    library = Library(_common_icloud, common_scratch, "common")
+    library.take_state_of(listed)
+    library.mount()
+    yield library
+    library.unmount()
+
+
+@pytest.fixture
+def mounted(icloud: LocalICloud, _common_mount: Library) -> Library:
+    """The common mount with the usual views, for tests that only read; what is cached is not known."""
+    return _common_mount
+
+
+@pytest.fixture
+def stranger(icloud: LocalICloud, scratch: Scratch) -> Iterator[Library]:
+    """Nobody has signed in yet. Unmounted after the test if need be."""
+    library = Library(icloud, scratch)
+    yield library
+    library.end()
+
+
+@pytest.fixture
+def library(stranger: Library, listed: Library) -> Library:
+    """An account of this test's own: signed in and listed, not mounted, nothing cached."""
+    stranger.take_state_of(listed)
+    return stranger

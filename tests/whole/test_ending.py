@@ -1,0 +1,133 @@
+"""However a mount ends, nothing of it is left; and it says ready when it is."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+from tests.whole.library import Library
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_foreground_mount(library: Library, signum: signal.Signals) -> None:
+    served = library.serve()
+    assert library.views()
+
+    served.send_signal(signum)
+
+    assert served.wait(10) == 0
+    assert not library.is_mounted
+    assert library.views() == []
+
+
+@pytest.mark.parametrize("command", [("umount",), ("fusermount3", "-u")])
+def test_any_unmount_ends_the_daemon(library: Library, command: tuple[str, ...]) -> None:
+    served = library.serve()
+
+    library.scratch.run(*command, library.mount_point)
+
+    assert served.wait(10) == 0
+    assert "Traceback" not in library.log.read_text()
+
+
+def test_unmount_waits_for_the_end_of_the_daemon(library: Library) -> None:
+    library.mount()
+    daemon = library.daemon
+
+    library.unmount()
+
+    assert daemon not in library.scratch.processes()
+    assert not library.is_mounted
+    assert library.status()["running"] is None
+
+
+def test_a_signal_ends_a_mount_that_is_in_use(library: Library) -> None:
+    """Programs get a moment to close their files; then it goes anyway."""
+    served = library.serve()
+    user = os.open(next(library.files("Library")), os.O_RDONLY)
+    began = time.monotonic()
+
+    served.send_signal(signal.SIGTERM)
+
+    assert served.wait(10) == 0
+    assert time.monotonic() - began < 5
+    assert not library.is_mounted
+    with pytest.raises(OSError, match="not connected"):
+        os.close(user)
+
+
+def test_unmount_refuses_a_folder_in_use_unless_lazy(library: Library) -> None:
+    library.mount()
+    with next(library.files("Library")).open("rb"):
+        refused = library.icloudfs("unmount", library.mount_point, check=False)
+        assert refused.returncode == 7
+        assert "in use" in refused.stderr
+        library.icloudfs("unmount", "--lazy", library.mount_point)
+    assert not library.is_mounted
+
+
+def test_a_dead_mount_is_taken_away_by_the_next_one(library: Library) -> None:
+    library.mount()
+    first = library.views()
+    library.kill()
+    with pytest.raises(OSError, match="not connected"):
+        library.views()
+
+    library.mount()
+
+    assert library.views() == first
+    assert len(library.scratch.mounts()) == 1
+
+
+def test_a_dead_mount_can_be_unmounted(library: Library) -> None:
+    library.mount()
+    library.kill()
+
+    library.unmount()
+
+    assert not library.is_mounted
+
+
+def test_mount_returns_when_the_folder_can_be_used(library: Library) -> None:
+    library.mount()
+    assert library.is_mounted
+    assert "Library" in library.views()
+    assert library.status()["running"] == (
+        f"mounted on {library.mount_point}, process {library.daemon}"
+    )
+    # It is nobody's child, and no terminal's.
+    assert os.getsid(library.daemon) == library.daemon
+
+
+def test_mount_says_why_not_and_leaves_nothing(library: Library) -> None:
+    refused = library.icloudfs("mount", library.mount_point / "nowhere", check=False)
+
+    assert refused.returncode == 7
+    assert refused.stderr.startswith("icloudfs: There is no folder ")
+    assert len(refused.stderr.splitlines()) == 2
+    assert library.scratch.processes() == {}
+
+
+def test_the_log_of_a_background_mount_is_kept_beside_the_state(library: Library) -> None:
+    library.icloudfs("mount", library.mount_point)
+
+    (log,) = library.state.glob("*.log")
+    assert f"on {library.mount_point}" in log.read_text()
+
+
+def test_a_mount_point_may_look_like_an_option(library: Library) -> None:
+    library.mount_point = library.mount_point.with_name("--photos")
+    library.mount_point.mkdir()
+
+    library.icloudfs("mount", "--", "--photos", cwd=library.mount_point.parent)
+
+    assert library.is_mounted
+
+
+def test_status_shows_where_it_is_mounted_however_it_was_named(library: Library) -> None:
+    library.icloudfs("mount", "photos", cwd=library.mount_point.parent)
+
+    assert f"mounted on {library.mount_point}," in library.icloudfs("status").stdout
