@@ -22,6 +22,7 @@ from msgspec import Meta
 
 from icloudfs.errors import ConfigError
 from icloudfs.state.database import file_stem
+from icloudfs.sync.mirror import Policy
 from icloudfs.tree.layout import DEFAULT_VIEWS, View
 
 ENVIRONMENT_PREFIX = "ICLOUDFS_"
@@ -55,6 +56,12 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """A read of what is not cached fails when nothing came for so long."""
     interval: _Positive = 300.0
     """Between two looks at what changed in iCloud."""
+    mirror: Policy = "demand"
+    """Which photos the daemon also downloads by itself; ``sync`` has a flag of its own."""
+    mirror_days: Annotated[int, Meta(ge=1)] = 30
+    """For ``newest``: those taken in so many days."""
+    mirror_albums: tuple[str, ...] = ()
+    """For ``albums``: their paths below ``Albums``."""
     connections: Annotated[int, Meta(ge=1, le=64)] = 8
     """Requests to iCloud at a time."""
     allow_other: bool = False
@@ -137,7 +144,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     for key in Settings.__struct_fields__:
         # A variable that is set to nothing is as good as none.
         if value := environment.get(ENVIRONMENT_PREFIX + key.upper()):
-            layer[key] = _list(value) if key == "views" else value
+            layer[key] = _list(value) if key in _LISTS else value
     return layer
 
 
@@ -145,6 +152,7 @@ def _list(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
+_LISTS = ("views", "mirror_albums")
 _SIZES = ("cache_limit", "stream_above")
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -58,6 +59,7 @@ class Holding:
         self._fd = -1
         self._stale: list[int] = []
         self._made = False
+        self._making = threading.Lock()
         self._can_ask_not_to_wait = True
         self._recorded: list[tuple[int, int]] | None = []
         """What the row says; None if it says something that is not so."""
@@ -180,9 +182,10 @@ class Holding:
         return self.present.add(start, start + sum(map(len, blocks)))
 
     def _write(self, start: int, blocks: Sequence[bytes]) -> None:
-        if self._fd < 0:
-            self._fd = _open_new(self._places.absolute(self.partial_path))
-            self._made = True
+        with self._making:  # two pulls may bring the first bytes, each in a thread
+            if self._fd < 0:
+                self._fd = _open_new(self._places.absolute(self.partial_path))
+                self._made = True
         if os.fstat(self._fd).st_size != self.size:
             os.ftruncate(self._fd, self.size)
         for block in blocks:

@@ -11,7 +11,23 @@ import click
 from icloudfs import __version__, logs
 from icloudfs.errors import IcloudfsError
 
-COMMANDS = ("login", "logout", "mount", "unmount", "sync", "status", "simulator", "demo")
+COMMANDS = (
+    "login",
+    "logout",
+    "mount",
+    "unmount",
+    "sync",
+    "status",
+    "list",
+    "retry-failed",
+    "reset-state",
+    "import-existing",
+    "verify",
+    "cache",
+    "doctor",
+    "simulator",
+    "demo",
+)
 
 
 class _Commands(click.Group):
@@ -24,7 +40,7 @@ class _Commands(click.Group):
         name = {"umount": "unmount"}.get(name, name)
         if name not in COMMANDS:
             return None
-        command = importlib.import_module(f"icloudfs.cli.{name}").command
+        command = importlib.import_module(f"icloudfs.cli.{name.replace('-', '_')}").command
         assert isinstance(command, click.Command)
         return command
 

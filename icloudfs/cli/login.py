@@ -21,7 +21,7 @@ from icloudfs.apple import (
 )
 from icloudfs.cli.options import account_options, with_account
 from icloudfs.config import Settings, make_state_directory
-from icloudfs.daemon import connected
+from icloudfs.connection import connected
 from icloudfs.errors import LoginNeeded
 from icloudfs.passwords import keep_in_keyring, kept_password
 

@@ -7,7 +7,7 @@ import trio
 
 from icloudfs.cli.options import account_options, with_account
 from icloudfs.config import Settings
-from icloudfs.daemon import connected
+from icloudfs.connection import connected
 from icloudfs.errors import Offline
 from icloudfs.passwords import forget_in_keyring
 

@@ -12,6 +12,7 @@ import msgspec
 
 from icloudfs.apple import SessionStore
 from icloudfs.cli.options import account_options, with_account
+from icloudfs.cli.reporting import size
 from icloudfs.config import Settings
 from icloudfs.state import lock
 from icloudfs.state.database import connect, database_path
@@ -71,13 +72,13 @@ def _print(settings: Settings, everything: dict[str, Any]) -> None:
     click.echo(
         f"Library     {assets.visible} photos"
         f" ({assets.hidden} hidden, {assets.deleted} recently deleted besides),"
-        f" {assets.files} files, {_size(assets.bytes)}"
+        f" {assets.files} files, {size(assets.bytes)}"
     )
     click.echo(
         f"Downloaded  {assets.downloaded} photos; {assets.pending} pending, {assets.failed} failed"
     )
-    limit = f" of {_size(settings.cache_limit)}" if settings.cache_limit else ""
-    click.echo(f"Cache       {cache.contents} files, {_size(cache.bytes)}{limit}")
+    limit = f" of {size(settings.cache_limit)}" if settings.cache_limit else ""
+    click.echo(f"Cache       {cache.contents} files, {size(cache.bytes)}{limit}")
     for zone in summary.zones:
         state = "listed" if zone.listed else "being listed"
         click.echo(f"Zone        {zone.name}: {zone.photos} photos, {state}")
@@ -90,18 +91,9 @@ def _print(settings: Settings, everything: dict[str, Any]) -> None:
 
 def _describe(run: Run) -> str:
     started = datetime.fromtimestamp(run.started_at).astimezone().strftime("%x %X")
-    what = f"{run.assets_seen} photos, {run.api_calls} calls, {_size(run.bytes)}"
+    what = f"{run.assets_seen} photos, {run.api_calls} calls, {size(run.bytes)}"
     if run.completed_at is not None:
         return f"{started}  {run.kind or 'no change'}, {what}, {run.completed_at - run.started_at:.1f} s"
     if run.interrupted:
         return f"{started}  interrupted, {what}: {run.error or 'the process ended'}"
     return f"{started}  under way for {time.time() - run.started_at:.0f} s"
-
-
-def _size(size: float) -> str:
-    """The way ``ls -h`` and ``df -h`` print sizes."""
-    for unit in ("B", "K", "M", "G", "T"):
-        if size < 1024 or unit == "T":
-            break
-        size /= 1024
-    return f"{size:.0f}{unit}" if unit == "B" or size >= 10 else f"{size:.1f}{unit}"

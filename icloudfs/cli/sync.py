@@ -1,83 +1,71 @@
-"""``icloudfs sync``: list the library, or what changed in it, without a mount."""
+"""``icloudfs sync``: bring the list of photos up to date, and the photos themselves."""
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Protocol
+import functools
+from typing import Any, get_args
 
 import click
 import trio
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bars
 
-from icloudfs import daemon
+from icloudfs import library
 from icloudfs.cli.options import account_options, with_account
+from icloudfs.cli.reporting import reporting, size
 from icloudfs.config import Settings
-from icloudfs.progress import Progress
-
-_LINE_EVERY = 5.0
-"""Seconds between two lines where there is no terminal."""
+from icloudfs.control.messages import Sync
+from icloudfs.errors import Incomplete
+from icloudfs.sync.mirror import Mirror, Policy
 
 
 @click.command("sync")
+@click.option(
+    "--mirror",
+    "what",
+    type=click.Choice(get_args(Policy)),
+    default="everything",
+    show_default=True,
+    help="Which photos to download as well; demand: none.",
+)
+@click.option("--days", default=30, show_default=True, help="For --mirror newest.")
+@click.option("--album", "albums", multiple=True, help="For --mirror albums: a path below Albums.")
+@click.option("--no-incremental", is_flag=True, help="List every library anew.")
+@click.option("--reset-sync-token", is_flag=True, help="Forget the sync tokens first.")
 @account_options(log_level="error")
-def command(settings: Settings) -> None:
-    """Bring the list of photos up to date. The first time it lists the whole library."""
+def command(
+    settings: Settings,
+    what: Policy,
+    days: int,
+    albums: tuple[str, ...],
+    no_incremental: bool,
+    reset_sync_token: bool,
+) -> None:
+    """Bring the list of photos up to date, then download what --mirror says.
+
+    Beside a running icloudfs it is that one that does it. What was cut off goes on where it was.
+    """
     settings = with_account(settings)
-    with _reporting() as report:
-        figures = trio.run(daemon.sync_once, settings, report)
-    click.echo(
-        f"{figures.seen} photos in {figures.calls} calls"
-        if figures.kind
-        else f"Nothing changed ({figures.calls} calls)"
+    request = Sync(
+        incremental=not no_incremental,
+        reset_tokens=reset_sync_token,
+        mirror=Mirror(what, days, albums),
     )
-
-
-class Report(Protocol):
-    def __call__(self, progress: Progress) -> None: ...
-
-
-@contextmanager
-def _reporting() -> Iterator[Report]:
-    """A bar on a terminal, now and then a line elsewhere."""
-    if not sys.stderr.isatty():
-        yield _Lines()
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        yield _OnBars(bars)
-
-
-class _OnBars:
-    def __init__(self, bars: Bars) -> None:
-        self._bars = bars
-        self._tasks: dict[str, int] = {}
-
-    def __call__(self, progress: Progress) -> None:
-        if progress.what not in self._tasks:
-            self._tasks[progress.what] = self._bars.add_task(progress.what, total=progress.total)
-        self._bars.update(
-            self._tasks[progress.what],  # type: ignore[arg-type]
-            completed=progress.done,
-            total=progress.total,
+    with reporting() as report:
+        result = trio.run(functools.partial(library.perform, settings, request, report))
+    _print(result)
+    if result["failed"]:
+        raise Incomplete(
+            f"{result['failed']} files could not be downloaded.",
+            hint="See: icloudfs status --failed; then: icloudfs retry-failed",
         )
 
 
-class _Lines:
-    def __init__(self) -> None:
-        self._said = time.monotonic()
-
-    def __call__(self, progress: Progress) -> None:
-        if time.monotonic() - self._said >= _LINE_EVERY:
-            self._said = time.monotonic()
-            of = f" of {progress.total}" if progress.total is not None else ""
-            click.echo(f"{progress.what}: {progress.done}{of}", err=True)
+def _print(result: dict[str, Any]) -> None:
+    click.echo(
+        f"{result['seen']} photos in {result['calls']} calls"
+        if result["kind"]
+        else f"Nothing changed ({result['calls']} calls)"
+    )
+    if result["downloaded"] or result["left_out"]:
+        click.echo(f"{result['downloaded']} files downloaded ({size(result['bytes'])})")
+    if result["left_out"]:
+        click.echo(f"{result['left_out']} files left out: the cache limit has no room for them")

@@ -49,7 +49,7 @@ def setting(mount_point: Path | None, assets: int, views: Sequence[str]) -> Iter
             VARIABLE: account.password,
         }
         run(environment, "login", "--code", account.code)
-        run(environment, "sync")
+        run(environment, "sync", "--mirror", "demand")
         chosen = [flag for view in views for flag in ("--views", view)]
         log = ("--log-file", str(home / "daemon.log"))
         # What is done on the phone shall be seen at once.

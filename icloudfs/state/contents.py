@@ -169,8 +169,9 @@ def set_pinned(connection: apsw.Connection, checksums: Iterable[str], pinned: bo
 
 def downloaded_page(connection: apsw.Connection, after: str, limit: int) -> list[Content]:
     """Up to ``limit`` downloaded contents whose checksum is greater than ``after``, by checksum."""
+    # + keeps SQLite from the index by status, which would have it sort them all for each page.
     rows = connection.execute(
-        f"SELECT {_COLUMNS} FROM content WHERE checksum > ? AND status = 'downloaded'"
+        f"SELECT {_COLUMNS} FROM content WHERE checksum > ? AND +status = 'downloaded'"
         " ORDER BY checksum LIMIT ?",
         (after, limit),
     )
@@ -181,7 +182,7 @@ def downloaded_after(connection: apsw.Connection, after: str) -> tuple[int, int]
     """How many downloaded contents have a checksum greater than ``after``, and their bytes."""
     row = connection.execute(
         "SELECT count(*), coalesce(sum(size), 0) FROM content"
-        " WHERE checksum > ? AND status = 'downloaded'",
+        " WHERE checksum > ? AND +status = 'downloaded'",
         (after,),
     ).fetchone()
     assert row is not None

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import logging
 import random
+from collections.abc import Awaitable, Callable
 
 import trio
 
 from icloudfs.errors import IcloudfsError, LoginNeeded, Throttled
-from icloudfs.sync.sync import Sync
 
 log = logging.getLogger(__name__)
 
@@ -20,9 +20,9 @@ _FIRST_PAUSE = 5.0
 
 
 class Schedule:
-    """Runs a ``Sync`` for as long as the daemon lives."""
+    """Runs ``sync`` for as long as the daemon lives."""
 
-    def __init__(self, sync: Sync, interval: float) -> None:
+    def __init__(self, sync: Callable[[], Awaitable[None]], interval: float) -> None:
         """``interval``: seconds between two looks at what changed."""
         self._sync = sync
         self._interval = interval
@@ -40,7 +40,7 @@ class Schedule:
         while True:
             self._wanted = trio.Event()
             try:
-                await self._sync.run()
+                await self._sync()
             except IcloudfsError as error:
                 self._report(error)
                 pause = self._pause_after(error, pause)

@@ -82,10 +82,14 @@ def _measure(home: Path, url: str, rounds: int) -> dict[str, Any]:
 def _listing(environment: dict[str, str], url: str, home: Path) -> dict[str, Any]:
     """From an empty state to a complete list."""
     ControlClient(url).reset_traffic()
-    seconds, peak = _timed_child([sys.executable, "-m", "icloudfs", "sync"], environment)
+    seconds, peak = _timed_child(
+        [sys.executable, "-m", "icloudfs", "sync", "--mirror", "demand"], environment
+    )
     state = json.loads(run(environment, "status", "--json"))
     last = state["runs"][0]
-    seconds_unchanged, _ = _timed_child([sys.executable, "-m", "icloudfs", "sync"], environment)
+    seconds_unchanged, _ = _timed_child(
+        [sys.executable, "-m", "icloudfs", "sync", "--mirror", "demand"], environment
+    )
     unchanged = json.loads(run(environment, "status", "--json"))["runs"][0]
     return {
         "listed_photos": state["assets"]["total"],

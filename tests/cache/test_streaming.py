@@ -203,3 +203,21 @@ async def test_a_bad_answer_does_not_cost_a_large_file_what_it_has(
         server.refuse = ""
         assert await handle.read(20 * MIB, KIB) == content[20 * MIB :][:KIB]
         handle.close()
+
+
+async def test_two_first_ranges_at_once_share_one_file(
+    server: Server, directory: Path, database: Database
+) -> None:
+    """Whichever thread makes the file, the other's bytes are in it."""
+    for seed in range(40):
+        content = some_bytes(4 * MIB, seed)
+        file = server.add(content)
+        server.forget_traffic()
+        async with running(directory, database, server, whole_below=SMALL) as cache:
+            handle = cache.open(file)
+            async with trio.open_nursery() as nursery:
+                for at in (3 * MIB, 0, 2 * MIB, MIB):
+                    nursery.start_soon(handle.read, at, 128 * KIB)
+            handle.close()
+            assert await read_all(cache, file) == content
+        assert server.sent == 4 * MIB

@@ -63,7 +63,7 @@ class Library:
         self.icloudfs("login", "--code", self.icloud.account.code)
 
     def sync(self) -> None:
-        self.icloudfs("sync")
+        self.icloudfs("sync", "--mirror", "demand")
 
     def take_state_of(self, other: Library) -> None:
         """Be where another library was: signed in and listed, with nothing cached."""

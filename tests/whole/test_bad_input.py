@@ -295,7 +295,7 @@ def test_a_second_daemon_is_told_of_the_first(library: Library) -> None:
     elsewhere = library.mount_point.with_name("elsewhere")
     elsewhere.mkdir()
 
-    for command in (("mount", elsewhere), ("sync",)):
+    for command in (("mount", elsewhere), ("reset-state", "--yes")):
         refused = library.icloudfs(*command, check=False)
         assert refused.returncode == errors.AlreadyRunning.exit_code
         assert refused.stderr.splitlines() == [

@@ -1,0 +1,92 @@
+"""``icloudfs cache``: what is kept here, and what shall be."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import click
+import trio
+
+from icloudfs import config, library
+from icloudfs.cli.options import account_options, with_account
+from icloudfs.cli.reporting import reporting, size
+from icloudfs.config import Settings
+from icloudfs.control.messages import Evict, Pin, Prefetch, Request
+from icloudfs.errors import Incomplete
+from icloudfs.state.database import connect, database_path
+from icloudfs.state.summary import summarise
+
+
+@click.group("cache", invoke_without_command=True)
+@account_options(log_level="error")
+@click.pass_context
+def command(ctx: click.Context, settings: Settings) -> None:
+    """Show the cache's use and limit, or change what is in it. Paths are those in the mount."""
+    if ctx.invoked_subcommand is None:
+        _show(with_account(settings))
+
+
+def _show(settings: Settings) -> None:
+    path = database_path(settings.cookie_directory, settings.username)
+    limit = size(settings.cache_limit) if settings.cache_limit else "none"
+    if path.exists():
+        cache = summarise(connect(path, write=False)).cache
+        click.echo(f"Directory  {cache.directory or settings.account_cache()}")
+        click.echo(f"Use        {size(cache.bytes)} in {cache.contents} files")
+    click.echo(f"Limit      {limit}")
+
+
+@command.command("prefetch")
+@click.argument("paths", nargs=-1, required=True)
+@account_options(log_level="error")
+def prefetch(settings: Settings, paths: tuple[str, ...]) -> None:
+    """Download what lies at or below PATHS."""
+    _fetched(_do(settings, Prefetch(paths=paths)))
+
+
+@command.command("pin")
+@click.argument("paths", nargs=-1, required=True)
+@account_options(log_level="error")
+def pin(settings: Settings, paths: tuple[str, ...]) -> None:
+    """Download what lies at or below PATHS and never evict it."""
+    _fetched(_do(settings, Pin(paths=paths)))
+
+
+@command.command("unpin")
+@click.argument("paths", nargs=-1, required=True)
+@account_options(log_level="error")
+def unpin(settings: Settings, paths: tuple[str, ...]) -> None:
+    """Let what lies at or below PATHS be evicted again."""
+    done = _do(settings, Pin(paths=paths, pinned=False))
+    click.echo(f"{done['unpinned']} files may be evicted again")
+
+
+@command.command("evict")
+@click.argument("paths", nargs=-1)
+@click.option("--bytes", "wanted", metavar="SIZE", help="No more than so much, oldest first.")
+@account_options(log_level="error")
+def evict(settings: Settings, paths: tuple[str, ...], wanted: str | None) -> None:
+    """Remove content from the cache: below PATHS, or all that is not pinned or in use."""
+    count = None if wanted is None else config.parse_size(wanted)
+    done = _do(settings, Evict(paths=paths, bytes=count))
+    click.echo(f"{size(done['bytes'])} freed")
+
+
+def _do(settings: Settings, request: Request) -> dict[str, Any]:
+    settings = with_account(settings)
+    with reporting() as report:
+        done: dict[str, Any] = trio.run(
+            functools.partial(library.perform, settings, request, report)
+        )
+    return done
+
+
+def _fetched(done: dict[str, Any]) -> None:
+    click.echo(
+        f"{done['fetched']} files fetched ({size(done['bytes'])}), {done['already']} here already"
+    )
+    for failure in done["failed"]:
+        click.echo(f"  {failure}", err=True)
+    if done["failed"]:
+        raise Incomplete(f"{len(done['failed'])} files could not be had.")

@@ -1,0 +1,89 @@
+"""``icloudfs import-existing``: use photos that are on this machine already."""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import click
+import trio
+
+from icloudfs import library
+from icloudfs.cli.options import account_options, with_account
+from icloudfs.cli.reporting import reporting, size
+from icloudfs.config import Settings
+from icloudfs.control.messages import ImportExisting
+from icloudfs.errors import ConfigError
+
+_MOST_SHOWN = 50
+
+
+@click.command("import-existing")
+@click.option(
+    "-d",
+    "--directory",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Where the photos lie.",
+)
+@click.option(
+    "--match",
+    type=click.Choice(["content", "name-size"]),
+    default="content",
+    show_default=True,
+    help="name-size is quick, and proves less.",
+)
+@click.option(
+    "--reflink", "how", flag_value="reflink", help="Bring them into the cache by reflink."
+)
+@click.option("--link", "how", flag_value="link", help="… by hard link.")
+@click.option("--copy", "how", flag_value="copy", help="… by copying.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@account_options(log_level="error")
+def command(
+    settings: Settings,
+    directory: Path,
+    match: str,
+    how: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Find files that are photos of the library, by their content, and use them where they lie.
+
+    Names and folders do not matter. Without --reflink, --link or --copy nothing is copied: the mount
+    serves the files themselves, for as long as they do not change.
+    """
+    settings = with_account(settings)
+    if not directory.is_dir():
+        raise ConfigError(f"{directory} is no directory.")
+    request = ImportExisting(
+        directory=str(directory.resolve()),
+        match=cast(Literal["content", "name-size"], match),
+        how=cast(Literal["use", "reflink", "link", "copy"], how or "use"),
+        dry_run=dry_run,
+    )
+    with reporting() as report:
+        result = trio.run(functools.partial(library.perform, settings, request, report))
+    if as_json:
+        click.echo(json.dumps(result, indent=2))
+    else:
+        _print(result, dry_run)
+
+
+def _print(result: dict[str, Any], dry_run: bool) -> None:
+    would = "would be " if dry_run else ""
+    click.echo(
+        f"{result['scanned']} files looked at, {result['hashed']} read"
+        f" ({size(result['hashed_bytes'])}): {result['matched']} {would}imported"
+        f" ({size(result['adopted_bytes'])}), {result['already']} here already,"
+        f" {len(result['unmatched'])} match nothing"
+    )
+    for path in result["unmatched"][:_MOST_SHOWN]:
+        click.echo(f"  no match  {path}")
+    if len(result["unmatched"]) > _MOST_SHOWN:
+        click.echo(f"  … and {len(result['unmatched']) - _MOST_SHOWN} more; --json has all")
+    for error in result["errors"]:
+        click.echo(f"  {error}", err=True)

@@ -1,0 +1,49 @@
+"""``icloudfs list``: libraries and albums, with how much is in them. Never asks the network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from icloudfs.cli.options import account_options, with_account
+from icloudfs.config import Settings
+from icloudfs.errors import LoginNeeded
+from icloudfs.state.database import connect, database_path
+from icloudfs.state.summary import summarise
+from icloudfs.tree.directory import Directory
+
+
+@click.command("list")
+@click.argument("what", type=click.Choice(["libraries", "albums"]), default="albums")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@account_options(log_level="error")
+def command(settings: Settings, what: str, as_json: bool) -> None:
+    """List the account's libraries, or its albums with the number of their photos."""
+    settings = with_account(settings)
+    rows = _libraries(settings) if what == "libraries" else _albums(settings)
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        click.echo(f"{row['photos']:>8}  {row['name']}")
+
+
+def _libraries(settings: Settings) -> list[dict[str, Any]]:
+    connection = connect(_database(settings), write=False)
+    return [{"name": zone.name, "photos": zone.photos} for zone in summarise(connection).zones]
+
+
+def _albums(settings: Settings) -> list[dict[str, Any]]:
+    connection = connect(_database(settings), write=False)
+    rows = [{"name": path, "photos": photos} for path, photos in Directory(connection).albums()]
+    return sorted(rows, key=lambda row: str(row["name"]).casefold())
+
+
+def _database(settings: Settings) -> Path:
+    path = database_path(settings.cookie_directory, settings.username)
+    if not path.exists():
+        raise LoginNeeded("The library was never listed.", hint="Run 'icloudfs sync'.")
+    return path

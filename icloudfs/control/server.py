@@ -1,0 +1,116 @@
+"""The side that holds the state: answers requests, one task each."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import trio
+
+from icloudfs.control.messages import (
+    Answer,
+    Done,
+    Failed,
+    Request,
+    decode_request,
+    encode,
+)
+from icloudfs.control.socket import lines, short
+from icloudfs.errors import IcloudfsError
+from icloudfs.progress import Report
+from icloudfs.sync.books import one_error
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[Request, Report], Awaitable[Any]]
+"""Does what a request asks, telling its progress; returns JSON values."""
+
+
+async def serve(
+    path: Path, handler: Handler, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Answer requests on the socket ``path`` until cancelled. Whoever calls holds the writer's lock,
+    so a socket that is there already was left by a process that died."""
+    _remove(path)
+    listener = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        with short(path) as name:
+            await listener.bind(name)
+    finally:
+        os.umask(before)
+    listener.listen()
+    task_status.started()
+    try:
+        await trio.serve_listeners(
+            partial(_answer_in_peace, handler), [trio.SocketListener(listener)]
+        )
+    finally:
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    with suppress(FileNotFoundError):
+        path.unlink()
+
+
+async def _answer_in_peace(handler: Handler, stream: trio.SocketStream) -> None:
+    """Whatever happens to one client is no matter to the others."""
+    try:
+        with one_error():
+            await _answer(handler, stream)
+    except (trio.BrokenResourceError, trio.ClosedResourceError):
+        pass  # it went away
+    except Exception:
+        log.exception("a request on the control socket failed in an unforeseen way")
+
+
+async def _answer(handler: Handler, stream: trio.SocketStream) -> None:
+    async with stream:
+        incoming = lines(stream)
+        line = await anext(incoming, None)
+        if line is None:
+            return
+        outgoing, to_send = trio.open_memory_channel[Answer](math.inf)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cancel_when_gone, incoming, nursery.cancel_scope)
+            nursery.start_soon(_send, to_send, stream, nursery.cancel_scope)
+            with outgoing:
+                outgoing.send_nowait(await _outcome(handler, line, outgoing.send_nowait))
+
+
+async def _outcome(handler: Handler, line: bytes, report: Report) -> Done | Failed:
+    try:
+        request = decode_request(line)
+        with one_error():
+            return Done(await handler(request, report))
+    except IcloudfsError as error:
+        return Failed(str(error), error.hint, error.exit_code)
+    except msgspec.DecodeError as error:
+        return Failed(
+            f"The running icloudfs does not understand this one: {error}",
+            "Both must be of one version: unmount, and mount again.",
+        )
+
+
+async def _cancel_when_gone(incoming: Any, scope: trio.CancelScope) -> None:
+    """A client that has gone wants no result: what runs for it alone is cut off."""
+    with suppress(trio.BrokenResourceError):
+        await anext(incoming, None)
+    scope.cancel()
+
+
+async def _send(
+    to_send: trio.MemoryReceiveChannel[Answer], stream: trio.SocketStream, scope: trio.CancelScope
+) -> None:
+    async for answer in to_send:
+        await stream.send_all(encode(answer) + b"\n")
+    scope.cancel()

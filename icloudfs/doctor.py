@@ -1,0 +1,145 @@
+"""What may be wrong with this machine, and the command that mends it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from icloudfs.apple import SessionStore
+from icloudfs.config import Settings
+from icloudfs.errors import IcloudfsError
+from icloudfs.mount import mount_table
+from icloudfs.mount.fusermount import DEVICE
+from icloudfs.mount.limits import CONNECTIONS
+from icloudfs.state.database import connect, database_path
+
+_FUSE_CONF = Path("/etc/fuse.conf")
+_RELEASED = 1_790_000_000
+"""Seconds since the epoch: this program did not exist before, so a clock that says so is wrong, and
+certificates do not verify by it."""
+_ROOM_AT_LEAST = 1 << 30
+"""Bytes of disk below which reading photos soon fails."""
+_TRUST = 30 * 86_400
+"""Seconds that Apple trusts a computer for, about (facts/sign-in.md §1.6)."""
+_WARN_BEFORE = 5 * 86_400
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that was looked at."""
+
+    about: str
+    well: bool
+    says: str
+    mend: str = ""
+    """A command, or a sentence, if it is not well."""
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Look at everything; nothing is changed, and the network is not asked."""
+    for look in _LOOKS:
+        yield look(settings)
+    yield from _stale_mounts()
+
+
+def _device(settings: Settings) -> Finding:  # noqa: ARG001
+    if not DEVICE.exists():
+        return Finding("FUSE", False, f"there is no {DEVICE}", "sudo modprobe fuse")
+    if not os.access(DEVICE, os.R_OK | os.W_OK):
+        return Finding("FUSE", False, f"{DEVICE} is not yours to open", f"sudo chmod 666 {DEVICE}")
+    return Finding("FUSE", True, f"{DEVICE} can be opened")
+
+
+def _fusermount(settings: Settings) -> Finding:  # noqa: ARG001
+    found = shutil.which("fusermount3")
+    if found is None:
+        return Finding("fusermount3", False, "it is not installed", "sudo apt-get install fuse3")
+    return Finding("fusermount3", True, found)
+
+
+def _allow_other(settings: Settings) -> Finding:
+    about = "other users"
+    if not settings.allow_other or os.geteuid() == 0:
+        return Finding(about, True, "nothing to be allowed")
+    try:
+        lines = [line.strip() for line in _FUSE_CONF.read_text().splitlines()]
+    except OSError:
+        lines = []
+    if "user_allow_other" in lines:
+        return Finding(about, True, f"{_FUSE_CONF} allows them")
+    mend = f"echo user_allow_other | sudo tee -a {_FUSE_CONF}"
+    return Finding(about, False, f"allow_other is set, but {_FUSE_CONF} does not allow it", mend)
+
+
+def _background(settings: Settings) -> Finding:  # noqa: ARG001
+    about = "slow reads"
+    if CONNECTIONS.is_dir() and os.path.ismount(CONNECTIONS):
+        return Finding(about, True, "many may wait at once")
+    mend = f"sudo mount -t fusectl none {CONNECTIONS}"
+    return Finding(about, False, "photos are read without read-ahead until they are whole", mend)
+
+
+def _clock(settings: Settings) -> Finding:  # noqa: ARG001
+    if time.time() < _RELEASED:
+        return Finding("clock", False, time.strftime("it says %F"), "sudo timedatectl set-ntp true")
+    return Finding("clock", True, time.strftime("%F %T"))
+
+
+def _state(settings: Settings) -> Finding:
+    path = database_path(settings.cookie_directory, settings.username)
+    if not path.exists():
+        return Finding("library", False, "it was never listed", "icloudfs sync")
+    try:
+        connect(path, write=False).close()
+    except IcloudfsError as error:
+        return Finding("library", False, str(error), error.hint)
+    return Finding("library", True, str(path))
+
+
+def _cache(settings: Settings) -> Finding:
+    place = settings.account_cache()
+    there = next(parent for parent in (place, *place.parents) if parent.exists())
+    if not os.access(there, os.W_OK | os.X_OK):
+        return Finding("cache", False, f"{there} cannot be written", "choose another --cache-dir")
+    room = shutil.disk_usage(there).free
+    if room < _ROOM_AT_LEAST:
+        return Finding("cache", False, f"{room >> 20} MiB of disk are left", "icloudfs cache evict")
+    return Finding("cache", True, f"{place}, {room >> 30} GiB of disk are left")
+
+
+def _sign_in(settings: Settings) -> Finding:
+    session = SessionStore(settings.cookie_directory, settings.username).session
+    if not session.is_usable:
+        return Finding("sign-in", False, "nobody is signed in", "icloudfs login")
+    left = session.trusted_at / 1000 + _TRUST - time.time()
+    if session.trusted_at and left < _WARN_BEFORE:
+        says = f"Apple's trust ends in about {max(left, 0) / 86_400:.0f} days"
+        return Finding("sign-in", False, says, "icloudfs login")
+    return Finding("sign-in", True, f"as {settings.username}")
+
+
+def _stale_mounts() -> Iterator[Finding]:
+    for mounted in mount_table.all_of_ours():
+        try:
+            mounted.path.stat()
+        except OSError as error:
+            says = f"{mounted.path} is dead: {error.strerror}"
+            yield Finding("mount", False, says, f"fusermount3 -uz '{mounted.path}'")
+        else:
+            yield Finding("mount", True, f"{mounted.path} answers")
+
+
+_LOOKS: tuple[Callable[[Settings], Finding], ...] = (
+    _device,
+    _fusermount,
+    _allow_other,
+    _background,
+    _clock,
+    _state,
+    _cache,
+    _sign_in,
+)

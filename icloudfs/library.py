@@ -1,0 +1,324 @@
+"""One account's library, open for writing: what every command that changes something does.
+
+Whoever opens it holds the writer's lock and answers on the control socket: the daemon of a mount for as
+long as it is mounted, a command for as long as it runs. A command that finds the lock taken asks there.
+
+    perform ─┬─ somebody holds the lock ── control.client ──▶ their Library.handle
+             └─ nobody does ── opened ──────────────────────▶ our Library.handle
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import trio
+
+from icloudfs.apple import ICloud
+from icloudfs.cache.audit import verify
+from icloudfs.cache.cache import Cache
+from icloudfs.cache.importing import import_existing
+from icloudfs.cache.source import ICloudSource
+from icloudfs.config import Settings, make_state_directory
+from icloudfs.connection import connected
+from icloudfs.control import client, messages, server
+from icloudfs.control.messages import Request
+from icloudfs.control.socket import socket_path
+from icloudfs.errors import AlreadyRunning, ConfigError
+from icloudfs.progress import Progress, Report, to_nobody
+from icloudfs.state import contents, lock, runs
+from icloudfs.state.database import Database, database_path
+from icloudfs.state.lock import WriterLock
+from icloudfs.sync.books import one_error
+from icloudfs.sync.mirror import Mirror, need, wanting
+from icloudfs.sync.pages import Tree
+from icloudfs.sync.rebuilding import rebuild_if_changed
+from icloudfs.sync.sync import Sync
+from icloudfs.tree.changes import Change, InodeChanged
+from icloudfs.tree.directory import Directory, File
+
+log = logging.getLogger(__name__)
+
+
+def _unheard(changes: list[Change]) -> None:
+    """Nothing is mounted that could have old entries."""
+
+
+def tree_of(settings: Settings) -> Tree:
+    """How the tree is built, by the settings."""
+    return Tree(views=frozenset(settings.views), clock=lambda: int(time.time() * 1000))
+
+
+async def perform(settings: Settings, request: Request, report: Report = to_nobody) -> Any:
+    """Have a request done, by whoever holds the account's state or else here; its result.
+
+    Raises AlreadyRunning if somebody holds it who does not answer, and what the request meets.
+    """
+    holder = lock.holder(settings.cookie_directory, settings.username)
+    if holder is None:
+        async with opened(settings, type(request).__name__.lower()) as library:
+            return await library.handle(request, report)
+    path = socket_path(settings.cookie_directory, settings.username)
+    try:
+        return await client.ask(path, request, report)
+    except client.NobodyThere as error:
+        raise AlreadyRunning(
+            f"icloudfs is already running for {settings.username} ({holder}), but does not answer.",
+            hint="Wait until it is done, or stop it.",
+        ) from error
+
+
+@asynccontextmanager
+async def opened(
+    settings: Settings, purpose: str, publish: Callable[[list[Change]], None] = _unheard
+) -> AsyncIterator[Library]:
+    """The library, with its cache running and its control socket answered.
+
+    Raises AlreadyRunning, CacheUnusable, ConfigError and the errors of the database.
+    """
+    directory = make_state_directory(settings)
+    with one_error(), WriterLock(directory, settings.username, purpose):
+        database = Database(database_path(directory, settings.username))
+        try:
+            async with connected(settings) as icloud, trio.open_nursery() as nursery:
+                library = Library(settings, database, icloud, publish)
+                await nursery.start(library.cache.run)
+                path = socket_path(directory, settings.username)
+                await nursery.start(server.serve, path, library.handle)
+                yield library
+                nursery.cancel_scope.cancel()
+        finally:
+            database.close()
+
+
+class SyncResult(msgspec.Struct):
+    """What a sync came to. Sizes in bytes."""
+
+    kind: str
+    seen: int
+    calls: int
+    downloaded: int = 0
+    failed: int = 0
+    bytes: int = 0
+    left_out: int = 0
+    """Files that the mirror asks for and the cache limit has no room for."""
+
+
+class Library:
+    """Does what requests ask. Any number at a time: what must not overlap keeps itself apart."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        icloud: ICloud,
+        publish: Callable[[list[Change]], None],
+    ) -> None:
+        self.settings = settings
+        self.database = database
+        self.icloud = icloud
+        self.directory = Directory(database.reader)
+        self.publish = publish
+        self.cache = Cache(
+            settings.account_cache(),
+            database,
+            ICloudSource(icloud, settings.timeout),
+            limit=settings.cache_limit,
+            whole_below=settings.stream_above,
+            strict=settings.verify == "strict",
+            timeout=settings.timeout,
+            on_content_changed=self._content_changed,
+        )
+        self._listeners: set[Report] = set()
+        self._now = Progress("idle")
+        self._sync = Sync(
+            database,
+            icloud,
+            tree_of(settings),
+            connections=settings.connections,
+            publish=publish,
+            report=self._report,
+        )
+
+    async def handle(self, request: Request, report: Report) -> Any:
+        """Do what ``request`` asks; the result as JSON values. Raises errors of ours."""
+        return msgspec.to_builtins(await self._do(request, report))
+
+    async def _do(self, request: Request, report: Report) -> Any:
+        match request:
+            case messages.Sync():
+                return await self.sync(request, report)
+            case messages.RetryFailed(names):
+                return await self._prefetch(self._failed(names), report)
+            case messages.Prefetch(paths):
+                return await self._prefetch(self._files_at(paths), report)
+            case messages.Pin(paths, pinned):
+                return await self._pin(paths, pinned, report)
+            case messages.Evict(paths, size):
+                return await self._evict(paths, size)
+            case messages.ImportExisting():
+                return await import_existing(
+                    self.cache,
+                    Path(request.directory),
+                    match=request.match,
+                    how=request.how,
+                    dry_run=request.dry_run,
+                    report=_as_steps(report),
+                )
+            case messages.Verify(checksums, repair):
+                return await verify(
+                    self.cache, checksums=checksums, repair=repair, report=_as_steps(report)
+                )
+            case messages.Look():
+                return self._look()
+
+    # -- sync ----------------------------------------------------------------------------------
+
+    async def prepare(self) -> None:
+        """Have the tree that the settings ask for."""
+        await rebuild_if_changed(self.database, tree_of(self.settings), self.publish)
+
+    async def sync(self, request: messages.Sync, report: Report = to_nobody) -> SyncResult:
+        """Bring the list up to date, then the contents that the mirror asks for."""
+        self._listeners.add(report)
+        try:
+            await self.prepare()
+            await self.icloud.ensure_session()
+            figures = await self._sync.run(
+                relist=not request.incremental or request.reset_tokens,
+            )
+            result = SyncResult(figures.kind, figures.seen, figures.calls)
+            await self.cache.drop_unreferenced()
+            await self._mirror(request.mirror or self._own_mirror(), figures.run, result, report)
+            return result
+        finally:
+            self._listeners.discard(report)
+            self._now = Progress("idle")
+
+    def _report(self, progress: Progress) -> None:
+        self._now = progress
+        for listener in list(self._listeners):
+            listener(progress)
+
+    def _own_mirror(self) -> Mirror:
+        settings = self.settings
+        return Mirror(settings.mirror, settings.mirror_days, settings.mirror_albums)
+
+    async def _mirror(self, mirror: Mirror, run: int, result: SyncResult, report: Report) -> None:
+        now = int(time.time() * 1000)
+        wanted = need(self.database.reader, mirror, now)
+        if not wanted.files:
+            return
+        room = self._room()
+        if wanted.bytes > room:
+            log.warning(
+                "%d files of %d bytes are to be downloaded, but the cache has room for %d bytes;"
+                " the newest are downloaded",
+                wanted.files,
+                wanted.bytes,
+                room,
+            )
+        files = _as_far_as(room, wanting(self.database.reader, mirror, now))
+        done = await self.cache.prefetch(files, _as_steps(report), self.settings.connections)
+        result.downloaded, result.failed, result.bytes = done.fetched, done.failed_count, done.bytes
+        result.left_out = max(wanted.files - done.fetched - done.failed_count, 0)
+        await self.database.write(
+            lambda c: runs.note_contents(c, run, result.downloaded, result.failed)
+        )
+
+    def _room(self) -> int:
+        """Bytes that may be downloaded before something else would have to go."""
+        if not self.settings.cache_limit:
+            return 1 << 62
+        return max(self.settings.cache_limit - self.cache.usage, 0)
+
+    # -- contents ------------------------------------------------------------------------------
+
+    async def _prefetch(self, files: Iterator[File], report: Report) -> Any:
+        await self.icloud.ensure_session()
+        return await self.cache.prefetch(files, _as_steps(report), self.settings.connections)
+
+    async def _pin(self, paths: tuple[str, ...], pinned: bool, report: Report) -> Any:
+        checksums = [file.checksum for file in self._files_at(paths)]
+        await self.cache.pin(checksums, pinned)
+        if pinned:
+            return await self._prefetch(self._files_at(paths), report)
+        return {"unpinned": len(checksums)}
+
+    async def _evict(self, paths: tuple[str, ...], size: int | None) -> dict[str, int]:
+        if paths:
+            checksums = [file.checksum for file in self._files_at(paths)]
+            return {"bytes": await self.cache.drop(checksums)}
+        return {"bytes": await self.cache.evict(1 << 62 if size is None else size)}
+
+    def _files_at(self, paths: tuple[str, ...]) -> Iterator[File]:
+        """Every file at or below these paths. Raises ConfigError for a path that is not there."""
+        found = []
+        for path in paths:
+            inode = self.directory.at(path)
+            if inode is None:
+                raise ConfigError(f"There is no '{path}' in the library.")
+            found.append(inode.ino)
+        return chain.from_iterable(self.directory.files_below(ino) for ino in found)
+
+    def _failed(self, names: tuple[str, ...]) -> Iterator[File]:
+        """The files of photos that could not be had: those named, by path or asset, or all."""
+        if not names:
+            return self._files_of(contents.failed(self.database.reader))
+        return chain.from_iterable(self._named(name) for name in names)
+
+    def _named(self, name: str) -> Iterator[File]:
+        asset = list(self.directory.files_of_asset(name))
+        return iter(asset) if asset else self._files_at((name,))
+
+    def _files_of(self, checksums: list[str]) -> Iterator[File]:
+        for checksum in checksums:
+            file = self.directory.file_of(checksum)
+            if file is not None:
+                yield file
+
+    def _content_changed(self, checksum: str) -> None:
+        inodes = self.database.reader.execute(
+            "SELECT ino FROM inode WHERE checksum = ?", (checksum,)
+        )
+        self.publish([InodeChanged(int(str(ino)), content=True) for (ino,) in inodes])
+
+    # -- looking -------------------------------------------------------------------------------
+
+    def _look(self) -> dict[str, Any]:
+        return {
+            "sync": self._now,
+            "cache_bytes": self.cache.usage,
+            "transfers": [
+                {
+                    "path": next(iter(self.directory.places(transfer.ino)), ""),
+                    "size": transfer.size,
+                    "done": transfer.done,
+                    "rate": transfer.rate,
+                }
+                for transfer in self.cache.transfers()
+            ],
+        }
+
+
+def _as_steps(report: Report) -> Callable[..., None]:
+    """A report for those who know nothing of messages."""
+
+    def step(what: str, done: int, total: int | None, unit: str = "items") -> None:
+        report(Progress(what, done, total, "bytes" if unit == "bytes" else "items"))
+
+    return step
+
+
+def _as_far_as(room: int, files: Iterator[File]) -> Iterator[File]:
+    for file in files:
+        room -= file.size
+        if room < 0:
+            return
+        yield file

@@ -1,0 +1,91 @@
+"""Many files fetched at once: in parallel, once each, and no further than makes sense."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from icloudfs.errors import LoginNeeded, Offline
+from icloudfs.state.database import Database
+from icloudfs.tree.directory import File
+from tests.cache.server import KIB, Server, running, some_bytes
+
+
+def _ignore(what: str, done: int, total: int | None, unit: str) -> None:
+    """A report to nobody."""
+
+
+@pytest.fixture
+def photos(server: Server) -> list[File]:
+    return [server.add(some_bytes(100 * KIB, seed)) for seed in range(40)]
+
+
+async def test_in_parallel_and_once(
+    server: Server, directory: Path, database: Database, photos: list[File]
+) -> None:
+    server.pace = 0.01
+    told: list[int] = []
+    async with running(directory, database, server) as cache:
+        await cache.fetch(photos[0])
+        with trio.fail_after(0.7):  # one by one it would take more than a second
+            result = await cache.prefetch(
+                [*photos, *photos], lambda what, done, total, unit: told.append(done), 8
+            )
+        assert (result.fetched, result.already, result.failed) == (39, 41, [])
+        assert result.bytes == 39 * 100 * KIB and len(server.gets) == 40
+        assert max(told) == 80
+
+
+async def test_one_broken_photo_is_no_reason_to_stop(
+    server: Server, directory: Path, database: Database, photos: list[File]
+) -> None:
+    server.remove(photos[3])
+
+    async def coming() -> AsyncIterator[File]:
+        for photo in photos:
+            yield photo
+
+    async with running(directory, database, server) as cache:
+        result = await cache.prefetch(coming(), _ignore, 3)
+    assert result.fetched == 39 and result.failed_count == 1
+    assert (
+        result.failed[0].checksum == photos[3].checksum and "no record" in result.failed[0].reason
+    )
+
+
+@pytest.mark.parametrize("error", [Offline("away"), LoginNeeded("who?")])
+async def test_what_all_would_meet_ends_it(
+    server: Server, directory: Path, database: Database, photos: list[File], error: Exception
+) -> None:
+    asked = 0
+
+    def coming() -> Iterator[File]:
+        nonlocal asked
+        for photo in photos:
+            asked += 1
+            yield photo
+
+    if isinstance(error, Offline):
+        server.away = True
+    else:
+        server.errors = [error] * 40
+    async with running(directory, database, server) as cache:
+        with trio.fail_after(10), pytest.raises(type(error)):
+            await cache.prefetch(coming(), _ignore, 2)
+    assert asked <= 8
+
+
+async def test_cancelled_it_asks_for_no_more(
+    server: Server, directory: Path, database: Database, photos: list[File]
+) -> None:
+    server.pace = 0.02
+    async with running(directory, database, server) as cache:
+        with trio.move_on_after(0.1):
+            await cache.prefetch(photos, _ignore, 4)
+        await trio.sleep(0.3)
+        assert cache.transfers() == []
+        assert 4 <= len(server.gets) < 20
+        assert cache.usage == 100 * KIB * len(server.gets)
