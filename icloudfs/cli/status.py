@@ -1,25 +1,34 @@
-"""``icloudfs status``: what is known, what is here, what went wrong. Never asks the network."""
+"""``icloudfs status``: what is known, what is here, what went wrong. It never asks the network."""
 
 from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 import click
 import msgspec
+import trio
 
 from icloudfs.apple import SessionStore
 from icloudfs.cli.options import account_options, with_account
 from icloudfs.cli.reporting import size
 from icloudfs.config import Settings
+from icloudfs.control import client
+from icloudfs.control.messages import Look
+from icloudfs.control.socket import socket_path
+from icloudfs.errors import IcloudfsError
+from icloudfs.progress import to_nobody
 from icloudfs.state import lock
 from icloudfs.state.database import connect, database_path
 from icloudfs.state.summary import Run, Summary, list_status, summarise
 from icloudfs.tree.directory import Directory
 
 _MOST_LISTED = 200
+_PATIENCE = 2.0
+"""Seconds for a running icloudfs to say what it is at."""
 
 
 @click.command("status")
@@ -46,6 +55,8 @@ def _everything(settings: Settings, wanted: str | None) -> dict[str, Any]:
         "running": lock.holder(settings.cookie_directory, settings.username),
         "database": str(path) if path.exists() else None,
     }
+    if everything["running"]:
+        everything["now"] = trio.run(_now, settings)
     if not path.exists():
         return everything
     connection = connect(path, write=False)
@@ -60,10 +71,22 @@ def _everything(settings: Settings, wanted: str | None) -> dict[str, Any]:
     return everything
 
 
+async def _now(settings: Settings) -> dict[str, Any] | None:
+    """What the running icloudfs is at; None if it does not answer."""
+    path = socket_path(settings.cookie_directory, settings.username)
+    with trio.move_on_after(_PATIENCE), suppress(IcloudfsError):
+        now: dict[str, Any] = await client.ask(path, Look(), to_nobody)
+        return now
+    return None
+
+
 def _print(settings: Settings, everything: dict[str, Any]) -> None:
     click.echo(f"Account     {everything['account']}")
     click.echo(f"Sign-in     {'kept' if everything['signed_in'] else 'needed: icloudfs login'}")
     click.echo(f"Running     {everything['running'] or 'no'}")
+    for transfer in (everything.get("now") or {}).get("transfers", ()):
+        done, whole, rate = size(transfer["done"]), size(transfer["size"]), size(transfer["rate"])
+        click.echo(f"Transfer    {transfer['path']}: {done} of {whole}, {rate}/s")
     if everything["database"] is None:
         click.echo("Library     never listed: icloudfs sync")
         return

@@ -41,13 +41,7 @@ def setting(mount_point: Path | None, assets: int, views: Sequence[str]) -> Iter
         place = _mount_point(mount_point, home, stack)
         url = stack.enter_context(_simulator(assets))
         account = Account()
-        environment = os.environ | {
-            "ICLOUDFS_USERNAME": account.apple_id,
-            "ICLOUDFS_ENDPOINT": url,
-            "ICLOUDFS_COOKIE_DIRECTORY": str(home / "state"),
-            "ICLOUDFS_CACHE_DIR": str(home / "cache"),
-            VARIABLE: account.password,
-        }
+        environment = environment_of(account, url, home)
         run(environment, "login", "--code", account.code)
         run(environment, "sync", "--mirror", "demand")
         chosen = [flag for view in views for flag in ("--views", view)]
@@ -56,6 +50,17 @@ def setting(mount_point: Path | None, assets: int, views: Sequence[str]) -> Iter
         run(environment, "mount", str(place), "--interval", "2", *log, *chosen)
         stack.callback(_unmount, environment, place)
         yield Stage(url, place, environment)
+
+
+def environment_of(account: Account, url: str, home: Path) -> dict[str, str]:
+    """With it every ``icloudfs`` command means this account, with state and cache below ``home``."""
+    return os.environ | {
+        "ICLOUDFS_USERNAME": account.apple_id,
+        "ICLOUDFS_ENDPOINT": url,
+        "ICLOUDFS_COOKIE_DIRECTORY": str(home / "state"),
+        "ICLOUDFS_CACHE_DIR": str(home / "cache"),
+        VARIABLE: account.password,
+    }
 
 
 def _unmount(environment: dict[str, str], place: Path) -> None:

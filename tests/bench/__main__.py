@@ -16,8 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from icloudfs.demo.stage import run
-from icloudfs.passwords import VARIABLE
+from icloudfs.demo.stage import environment_of, run
 from icloudfs.simulator import Account, ControlClient
 
 _PATIENCE = 120.0
@@ -63,13 +62,7 @@ def _simulator(assets: int, latency: float) -> Iterator[str]:
 
 def _measure(home: Path, url: str, rounds: int) -> dict[str, Any]:
     account = Account()
-    environment = os.environ | {
-        "ICLOUDFS_USERNAME": account.apple_id,
-        "ICLOUDFS_ENDPOINT": url,
-        "ICLOUDFS_COOKIE_DIRECTORY": str(home / "state"),
-        "ICLOUDFS_CACHE_DIR": str(home / "cache"),
-        VARIABLE: account.password,
-    }
+    environment = environment_of(account, url, home)
     run(environment, "login", "--code", account.code)
     figures = _listing(environment, url, home)
     database = home / "state" / f"{account.apple_id}.db"

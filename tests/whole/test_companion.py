@@ -135,6 +135,17 @@ def test_import_existing_uses_files_where_they_lie(somewhere: Library, icloud: L
     assert (again["matched"], again["already"], again["hashed"]) == (0, 3, 0)
 
 
+def test_status_names_what_is_on_its_way(library: Library, icloud: LocalICloud) -> None:
+    library.mount()
+    video = next(path for path in library.files("Videos") if path.stat().st_size > 33 << 20)
+    icloud.control.set_fault("content", "throttle", bytes_per_second=1 << 20)
+    with video.open("rb") as reading:
+        reading.read(64 << 10)
+        (transfer,) = library.status()["now"]["transfers"]
+        assert transfer["path"].endswith(video.name)
+        assert 0 < transfer["done"] < transfer["size"] == video.stat().st_size
+
+
 def test_reset_state_keeps_the_sign_in(library: Library) -> None:
     library.mount()
     refused = library.icloudfs("reset-state", "--yes", check=False)
