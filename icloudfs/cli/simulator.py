@@ -26,7 +26,7 @@ from icloudfs.sync.books import one_error
 )
 @click.option("--assets", default=300, show_default=True, help="Size of the generated library.")
 @click.option("--seed", default=1, show_default=True, help="Another number, another library.")
-@click.option("--latency", default=0.0, metavar="SECONDS", help="Added to every answer.")
+@click.option("--latency", default=0.0, metavar="MS", help="Milliseconds added to every answer.")
 @click.option(
     "--two-factor/--no-two-factor", default=True, help="Whether signing in takes a code as well."
 )
@@ -52,7 +52,7 @@ def command(
         if address.proxy_port is not None:
             click.echo(address.proxy_url)
 
-    run = functools.partial(serve, port, plan, account, latency, ready, proxy_port, ca_file)
+    run = functools.partial(serve, port, plan, account, latency / 1000, ready, proxy_port, ca_file)
     try:
         with one_error():
             trio.run(_until_told, run)

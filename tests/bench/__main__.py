@@ -25,7 +25,7 @@ _PATIENCE = 120.0
 def main() -> None:
     parser = argparse.ArgumentParser(prog="scripts/bench", description=__doc__)
     parser.add_argument("--assets", type=int, default=20_000)
-    parser.add_argument("--latency", type=float, default=0.0, help="seconds a call")
+    parser.add_argument("--latency", type=float, default=0.0, help="milliseconds a call")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, help="write the figures there, too")
     options = parser.parse_args()
@@ -35,7 +35,7 @@ def main() -> None:
             figures = _measure(home, url, options.rounds)
     finally:
         shutil.rmtree(home, ignore_errors=True)
-    figures = {"assets": options.assets, "latency_s": options.latency} | figures
+    figures = {"assets": options.assets, "latency_ms": options.latency} | figures
     for name, value in figures.items():
         print(
             f"{name:44} {value:>14,.3f}" if isinstance(value, float) else f"{name:44} {value:>14,}"
