@@ -69,7 +69,7 @@ def test_no_secret_is_written_anywhere(secrets: Secrets, stranger: Library) -> N
     icloud = stranger.icloud
     _sign_in_with_slips(secrets)
     secrets.note_session()
-    secrets.run("sync")
+    secrets.run("sync", "--mirror", "demand")
     secrets.run("mount", stranger.mount_point, "--log-file", stranger.log, "--interval", "1")
     _look_at_processes(secrets)
     photo = stranger.uncached(r"\.(HEIC|JPG)$", at_least=100_000)
