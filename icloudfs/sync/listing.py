@@ -24,7 +24,7 @@ import msgspec
 import trio
 
 from icloudfs.apple import CloudKitError, Index, ZoneGone, member_count_id
-from icloudfs.apple.records import Album, Asset, Record, Refused, Tombstone
+from icloudfs.apple.records import Asset, Record, Refused, Tombstone
 from icloudfs.apple.wire import PAGE_ASSETS
 from icloudfs.errors import ProtocolError
 from icloudfs.progress import Progress
@@ -34,7 +34,7 @@ from icloudfs.sync.books import Books, one_error
 from icloudfs.sync.changes import Position, follow, is_gone, needs_listing
 from icloudfs.sync.owed import ask_for_owed, look_up
 from icloudfs.sync.pages import place
-from icloudfs.tree.albums import ALBUM, FOLDER
+from icloudfs.tree.albums import ALBUM
 from icloudfs.tree.changes import Change
 from icloudfs.tree.placing import Placing
 from icloudfs.tree.settling import contests, settle
@@ -203,19 +203,10 @@ class Listing:
 
     async def _list_albums(self) -> None:
         """All folders and albums, however deep, then a job for every page of their members."""
-        albums: dict[str, Album] = {}
-        folders: deque[str | None] = deque([None])
-        while folders:
-            parent = folders.popleft()
-            async with self._books.requests:
-                found = await self._books.photos.albums(self._zone.zone, parent)
-            for album in found:
-                if album.name not in albums:
-                    albums[album.name] = album
-                    if album.kind == FOLDER:
-                        folders.append(album.name)
+        async with self._books.requests:
+            albums = await self._books.photos.all_albums(self._zone.zone)
         # The older of two albums with one name keeps it, so they are stored in order of age.
-        ordered = sorted(albums.values(), key=lambda album: (album.created, album.name))
+        ordered = sorted(albums, key=lambda album: (album.created, album.name))
         await self._books.store(self._zone, tuple(ordered))
         members = [a.name for a in ordered if a.kind == ALBUM and not a.deleted]
         for start in range(0, len(members), _COUNTS_A_CALL):
