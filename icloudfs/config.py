@@ -20,8 +20,8 @@ import msgspec
 import platformdirs
 from msgspec import Meta
 
+from icloudfs.apple.session import stem
 from icloudfs.errors import ConfigError
-from icloudfs.state.database import file_stem
 from icloudfs.sync.mirror import Policy
 from icloudfs.tree.layout import DEFAULT_VIEWS, View
 
@@ -74,7 +74,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     def account_cache(self) -> Path:
         """Where this account's content lies: accounts never share a cache."""
-        return self.cache_dir / (file_stem(self.username) or "nobody")
+        return self.cache_dir / stem(self.username)
 
 
 def make_state_directory(settings: Settings) -> Path:

@@ -9,11 +9,11 @@ from pathlib import Path
 import click
 import trio
 
+from icloudfs.apple.session import stem
 from icloudfs.cli.options import account_options, with_account
 from icloudfs.config import Settings, make_state_directory
 from icloudfs.errors import IcloudfsError
 from icloudfs.mount import background
-from icloudfs.state.database import file_stem
 from icloudfs.tree.layout import View
 
 
@@ -61,7 +61,7 @@ def _again(*options: str) -> list[str]:
 
 
 def _default_log(settings: Settings) -> Path:
-    return make_state_directory(settings) / f"{file_stem(settings.username)}.log"
+    return make_state_directory(settings) / f"{stem(settings.username)}.log"
 
 
 def _serve(settings: Settings, mount_point: Path) -> None:

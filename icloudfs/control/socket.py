@@ -9,7 +9,7 @@ from pathlib import Path
 
 import trio
 
-from icloudfs.state.database import file_stem
+from icloudfs.apple.session import stem
 
 LONGEST_LINE = 16 << 20
 """Bytes; a result that lists 100,000 files has some ten million."""
@@ -17,7 +17,7 @@ LONGEST_LINE = 16 << 20
 
 def socket_path(cookie_directory: Path, account: str) -> Path:
     """Beside the database, in a directory that nobody else may enter."""
-    return cookie_directory / f"{file_stem(account)}.socket"
+    return cookie_directory / f"{stem(account)}.socket"
 
 
 @contextlib.contextmanager

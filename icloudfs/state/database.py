@@ -17,6 +17,7 @@ from typing import TypeVar
 import apsw
 import trio
 
+from icloudfs.apple.session import stem
 from icloudfs.errors import DiskFull, IcloudfsError, StateDamaged, StateTooNew
 from icloudfs.state import schema
 
@@ -35,12 +36,7 @@ touches the same pages again and again, and each folding writes them once."""
 
 def database_path(cookie_directory: Path, account: str) -> Path:
     """Where the state of ``account`` lies: ``{cookie_directory}/{username}.db``."""
-    return cookie_directory / f"{file_stem(account)}.db"
-
-
-def file_stem(account: str) -> str:
-    """The account's name as a file name: what cannot stand in one becomes ``_``."""
-    return "".join(c if c.isalnum() or c in "@._-" else "_" for c in account.lower()).lstrip(".")
+    return cookie_directory / f"{stem(account)}.db"
 
 
 @contextmanager

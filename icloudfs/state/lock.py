@@ -11,12 +11,12 @@ import os
 from pathlib import Path
 from types import TracebackType
 
+from icloudfs.apple.session import stem
 from icloudfs.errors import AlreadyRunning
-from icloudfs.state.database import file_stem
 
 
 def lock_path(cookie_directory: Path, account: str) -> Path:
-    return cookie_directory / f"{file_stem(account)}.lock"
+    return cookie_directory / f"{stem(account)}.lock"
 
 
 class WriterLock:

@@ -19,7 +19,7 @@ import trio
 
 from icloudfs.errors import DiskFull, IcloudfsError, StateDamaged, StateTooNew
 from icloudfs.state import database, metadata, schema
-from icloudfs.state.database import Database, connect, create, database_path, file_stem
+from icloudfs.state.database import Database, connect, create, database_path
 
 
 def digest(directory: Path) -> dict[str, str]:
@@ -140,7 +140,10 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
 
 def test_names_of_accounts() -> None:
     assert database_path(Path("/d"), "Alice@Example.com") == Path("/d/alice@example.com.db")
-    assert "/" not in file_stem("../a/b") and not file_stem("../a/b").startswith(".")
+    odd = database_path(Path("state"), "../a/b")
+    assert odd.parent == Path("state") and not odd.name.startswith(".")
+    # Two Apple IDs never share a state.
+    assert database_path(Path("state"), "a b@c.d") != database_path(Path("state"), "a_b@c.d")
 
 
 async def test_a_transaction_is_all_or_nothing(tmp_path: Path) -> None:
