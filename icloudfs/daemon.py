@@ -19,7 +19,7 @@ import trio
 
 from icloudfs.config import Settings
 from icloudfs.control import messages
-from icloudfs.errors import LoginNeeded
+from icloudfs.errors import LoginNeeded, one_error
 from icloudfs.library import Library, opened
 from icloudfs.mount import mounting
 from icloudfs.mount.kernel import Kernel
@@ -28,7 +28,6 @@ from icloudfs.mount.settings import MountSettings
 from icloudfs.mount.volume import Volume
 from icloudfs.mount.xattrs import Xattrs
 from icloudfs.state import catalogue
-from icloudfs.sync.books import one_error
 from icloudfs.sync.schedule import Schedule
 from icloudfs.tree.changes import Change
 

@@ -7,6 +7,9 @@ reaches a user is a bug. The codes are part of the interface (README, "Exit code
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class IcloudfsError(Exception):
     """Something went wrong that a person can be told about in one sentence."""
@@ -167,3 +170,34 @@ class ContentUnavailable(ContentError):
 
 class DiskFull(ContentError):
     """There is no room for the content, and nothing more to evict."""
+
+
+# -- out of groups -------------------------------------------------------------------------------
+
+
+@contextmanager
+def one_error() -> Iterator[None]:
+    """What went wrong first, out of the group that a nursery makes of its tasks' errors."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        raise _one_of(group) from None
+
+
+def _one_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """What nobody foresaw before all else; then that we are cancelled, which must reach whoever
+    cancelled us; then the first of the errors that have a sentence."""
+    errors = list(_leaves(group))
+    unforeseen = [
+        e for e in errors if isinstance(e, Exception) and not isinstance(e, IcloudfsError)
+    ]
+    cancelled = [e for e in errors if not isinstance(e, Exception)]
+    return (unforeseen or cancelled or errors)[0]
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error

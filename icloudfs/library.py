@@ -30,12 +30,11 @@ from icloudfs.connection import connected
 from icloudfs.control import client, messages, server
 from icloudfs.control.messages import Request
 from icloudfs.control.socket import socket_path
-from icloudfs.errors import AlreadyRunning, ConfigError
+from icloudfs.errors import AlreadyRunning, ConfigError, one_error
 from icloudfs.progress import Progress, Report, to_nobody
 from icloudfs.state import contents, lock, runs
 from icloudfs.state.database import Database, database_path
 from icloudfs.state.lock import WriterLock
-from icloudfs.sync.books import one_error
 from icloudfs.sync.mirror import Mirror, need, wanting
 from icloudfs.sync.pages import Tree
 from icloudfs.sync.rebuilding import rebuild_if_changed

@@ -10,9 +10,8 @@ from pathlib import Path
 import click
 import trio
 
-from icloudfs.errors import ConfigError
+from icloudfs.errors import ConfigError, one_error
 from icloudfs.simulator import Account, Address, LibraryPlan, serve
-from icloudfs.sync.books import one_error
 
 
 @click.command("simulator")

@@ -24,9 +24,8 @@ from icloudfs.control.messages import (
     encode,
 )
 from icloudfs.control.socket import lines, short
-from icloudfs.errors import IcloudfsError
+from icloudfs.errors import IcloudfsError, one_error
 from icloudfs.progress import Report
-from icloudfs.sync.books import one_error
 
 log = logging.getLogger(__name__)
 

@@ -26,11 +26,11 @@ import trio
 from icloudfs.apple import CloudKitError, Index, ZoneGone, member_count_id
 from icloudfs.apple.records import Asset, Record, Refused, Tombstone
 from icloudfs.apple.wire import PAGE_ASSETS
-from icloudfs.errors import ProtocolError
+from icloudfs.errors import ProtocolError, one_error
 from icloudfs.progress import Progress
 from icloudfs.state import catalogue, metadata
 from icloudfs.state.catalogue import StoredZone, Touched
-from icloudfs.sync.books import Books, one_error
+from icloudfs.sync.books import Books
 from icloudfs.sync.changes import Position, follow, is_gone, needs_listing
 from icloudfs.sync.owed import ask_for_owed, look_up
 from icloudfs.sync.pages import place

@@ -19,13 +19,13 @@ import trio
 from icloudfs.apple import CloudKitError, ICloud, ZoneGone, is_library
 from icloudfs.apple.records import Area, Zone
 from icloudfs.apple.wire import PRIMARY_ZONE
-from icloudfs.errors import IcloudfsError
+from icloudfs.errors import IcloudfsError, one_error
 from icloudfs.progress import Progress
 from icloudfs.state import catalogue, metadata, runs
 from icloudfs.state.catalogue import StoredZone, Touched
 from icloudfs.state.database import Database
 from icloudfs.state.runs import Figures
-from icloudfs.sync.books import Books, one_error
+from icloudfs.sync.books import Books
 from icloudfs.sync.changes import Position, follow, is_gone, needs_listing
 from icloudfs.sync.listing import Listing
 from icloudfs.sync.members import complete_albums
