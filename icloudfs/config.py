@@ -24,6 +24,7 @@ from icloudfs.apple.session import stem
 from icloudfs.errors import ConfigError
 from icloudfs.sync.mirror import Policy
 from icloudfs.tree.layout import DEFAULT_VIEWS, View
+from icloudfs.units import parse_size
 
 ENVIRONMENT_PREFIX = "ICLOUDFS_"
 _DIRECTORIES = platformdirs.PlatformDirs("icloudfs", appauthor=False)
@@ -208,14 +209,3 @@ def parse_octal(text: str) -> int:
         return int(text, 8)
     except ValueError:
         raise ValueError(f"'{text}' is no octal number; write for example 022") from None
-
-
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
-
-
-def parse_size(text: str) -> int:
-    """Bytes for ``10G``, ``512 MiB``, ``1.5t`` or a plain number. Raises ValueError."""
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
-        raise ValueError(f"'{text}' is no size; write for example 500M or 10G")
-    return int(float(match[1]) * 1024 ** " kmgt".index(match[2].lower() or " "))

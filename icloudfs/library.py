@@ -10,9 +10,11 @@ long as it is mounted, a command for as long as it runs. A command that finds th
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -31,16 +33,17 @@ from icloudfs.control import client, messages, server
 from icloudfs.control.messages import Request
 from icloudfs.control.socket import socket_path
 from icloudfs.errors import AlreadyRunning, ConfigError, one_error
-from icloudfs.progress import Progress, Report, to_nobody
+from icloudfs.progress import Note, Progress, Report, to_nobody
 from icloudfs.state import contents, lock, runs
 from icloudfs.state.database import Database, database_path
 from icloudfs.state.lock import WriterLock
-from icloudfs.sync.mirror import Mirror, need, wanting
+from icloudfs.sync.mirror import Mirror, need, unknown_albums, wanting
 from icloudfs.sync.pages import Tree
 from icloudfs.sync.rebuilding import rebuild_if_changed
 from icloudfs.sync.sync import Sync
 from icloudfs.tree.changes import Change, InodeChanged
 from icloudfs.tree.directory import Directory, File
+from icloudfs.units import size
 
 log = logging.getLogger(__name__)
 
@@ -168,12 +171,10 @@ class Library:
                     match=request.match,
                     how=request.how,
                     dry_run=request.dry_run,
-                    report=_as_steps(report),
+                    report=report,
                 )
             case messages.Verify(checksums, repair):
-                return await verify(
-                    self.cache, checksums=checksums, repair=repair, report=_as_steps(report)
-                )
+                return await verify(self.cache, checksums=checksums, repair=repair, report=report)
             case messages.Look():
                 return self._look()
 
@@ -186,6 +187,7 @@ class Library:
     async def sync(self, request: messages.Sync, report: Report = to_nobody) -> SyncResult:
         """Bring the list up to date, then the contents that the mirror asks for."""
         self._listeners.add(report)
+        mirror = request.mirror or self._own_mirror()
         try:
             await self.prepare()
             await self.icloud.ensure_session()
@@ -194,11 +196,22 @@ class Library:
             )
             result = SyncResult(figures.kind, figures.seen, figures.calls)
             await self.cache.drop_unreferenced()
-            await self._mirror(request.mirror or self._own_mirror(), figures.run, result, report)
+            self._check_albums(mirror, report)
+            await self._mirror(mirror, figures.run, result, report)
             return result
         finally:
             self._listeners.discard(report)
             self._now = Progress("idle")
+
+    def _telling(self, report: Report) -> Report:
+        """Like ``report``, and shown by ``status``."""
+
+        def tell(told: Progress | Note) -> None:
+            if isinstance(told, Progress):
+                self._now = told
+            report(told)
+
+        return tell
 
     def _report(self, progress: Progress) -> None:
         self._now = progress
@@ -210,38 +223,59 @@ class Library:
         return Mirror(settings.mirror, settings.mirror_days, settings.mirror_albums)
 
     async def _mirror(self, mirror: Mirror, run: int, result: SyncResult, report: Report) -> None:
+        if mirror.what == "demand":
+            return
         now = int(time.time() * 1000)
-        wanted = need(self.database.reader, mirror, now)
+        question = partial(need, mirror=mirror, now=now)
+        wanted = await self.database.read(question)
         if not wanted.files:
             return
-        room = self._room()
-        if wanted.bytes > room:
-            log.warning(
-                "%d files of %d bytes are to be downloaded, but the cache has room for %d bytes;"
-                " the newest are downloaded",
-                wanted.files,
-                wanted.bytes,
-                room,
+        room, whose = self._room()
+        too_much = wanted.bytes > room
+        if too_much:
+            self._forewarn(
+                f"{wanted.files} files of {size(wanted.bytes)} are to be downloaded, but {whose} has"
+                f" room for {size(room)}: the newest are downloaded.",
+                report,
             )
-        files = _as_far_as(room, wanting(self.database.reader, mirror, now))
-        done = await self.cache.prefetch(files, _as_steps(report), self.settings.connections)
+        done = await self.cache.prefetch(
+            _as_far_as(room, wanting(self.database, mirror, now)),
+            self._telling(report),
+            self.settings.connections,
+            None if too_much else wanted.files,
+        )
         result.downloaded, result.failed, result.bytes = done.fetched, done.failed_count, done.bytes
-        result.left_out = max(wanted.files - done.fetched - done.failed_count, 0)
+        if too_much:
+            left = await self.database.read(question)
+            result.left_out = max(left.files - done.failed_count, 0)
         await self.database.write(
             lambda c: runs.note_contents(c, run, result.downloaded, result.failed)
         )
 
-    def _room(self) -> int:
-        """Bytes that may be downloaded before something else would have to go."""
-        if not self.settings.cache_limit:
-            return 1 << 62
-        return max(self.settings.cache_limit - self.cache.usage, 0)
+    def _check_albums(self, mirror: Mirror, report: Report) -> None:
+        """An album may come later; the person who asks for one now should know."""
+        for album in unknown_albums(self.database.reader, mirror):
+            self._forewarn(f"There is no album '{album}': nothing of it is downloaded.", report)
+
+    def _forewarn(self, text: str, report: Report) -> None:
+        """For the log, and for whoever waits."""
+        log.warning("%s", text)
+        report(Note(text))
+
+    def _room(self) -> tuple[int, str]:
+        """Bytes that may be downloaded before something else would have to go, and what bounds them."""
+        disk = shutil.disk_usage(self.settings.account_cache()).free
+        limit = self.settings.cache_limit
+        left = max(limit - self.cache.usage, 0)
+        if limit and left < disk:
+            return left, f"the cache limit of {size(limit)}"
+        return disk, "the disk"
 
     # -- contents ------------------------------------------------------------------------------
 
     async def _prefetch(self, files: Iterator[File], report: Report) -> Any:
         await self.icloud.ensure_session()
-        return await self.cache.prefetch(files, _as_steps(report), self.settings.connections)
+        return await self.cache.prefetch(files, report, self.settings.connections)
 
     async def _pin(self, paths: tuple[str, ...], pinned: bool, report: Report) -> Any:
         checksums = [file.checksum for file in self._files_at(paths)]
@@ -306,17 +340,8 @@ class Library:
         }
 
 
-def _as_steps(report: Report) -> Callable[..., None]:
-    """A report for those who know nothing of messages."""
-
-    def step(what: str, done: int, total: int | None, unit: str = "items") -> None:
-        report(Progress(what, done, total, "bytes" if unit == "bytes" else "items"))
-
-    return step
-
-
-def _as_far_as(room: int, files: Iterator[File]) -> Iterator[File]:
-    for file in files:
+async def _as_far_as(room: int, files: AsyncIterator[File]) -> AsyncIterator[File]:
+    async for file in files:
         room -= file.size
         if room < 0:
             return

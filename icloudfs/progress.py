@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+Unit = Literal["items", "bytes"]
+
 
 class Progress(msgspec.Struct, frozen=True, tag=True):
     """One step. For a bar on a terminal, for ``status``, and over the control socket."""
@@ -16,12 +18,18 @@ class Progress(msgspec.Struct, frozen=True, tag=True):
     done: int = 0
     total: int | None = None
     """None while nobody knows."""
-    unit: Literal["items", "bytes"] = "items"
+    unit: Unit = "items"
 
 
-Report = Callable[[Progress], None]
-"""Takes a step; must return at once."""
+class Note(msgspec.Struct, frozen=True, tag=True):
+    """Something that the person who waits should know now rather than at the end."""
+
+    text: str
 
 
-def to_nobody(progress: Progress) -> None:
+Report = Callable[[Progress | Note], None]
+"""Takes a step or a note; must return at once."""
+
+
+def to_nobody(_: Progress | Note) -> None:
     """The report of what nobody wants to know."""

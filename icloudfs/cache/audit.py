@@ -27,8 +27,9 @@ from icloudfs.cache.cache import Cache
 from icloudfs.cache.holding import identity
 from icloudfs.cache.judging import Judged, look_at, never_proven, read
 from icloudfs.cache.orphans import Orphan, OrphanSearch, has_row
-from icloudfs.cache.parallel import Meter, Report, portions, spread
+from icloudfs.cache.parallel import Meter, portions, spread
 from icloudfs.errors import IcloudfsError
+from icloudfs.progress import Report
 from icloudfs.state import contents, metadata
 from icloudfs.state.contents import Content
 from icloudfs.state.database import connect
@@ -174,8 +175,8 @@ class _Audit:
             contents.downloaded_after, self._connection, self._progress.after
         )
         if self._checksums:
-            return Meter(self._report, "Verifying", size, "bytes")
-        return Meter(self._report, "Looking for files", count, "items")
+            return Meter(self._report, "verifying", size, "bytes")
+        return Meter(self._report, "looking for files", count, "items")
 
     async def _next_page(self) -> list[Content]:
         return await trio.to_thread.run_sync(

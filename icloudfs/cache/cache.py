@@ -27,7 +27,6 @@ from icloudfs.cache.fetch import Fetch, Rules, Transfer
 from icloudfs.cache.handle import OpenFile
 from icloudfs.cache.holding import Holding, identity
 from icloudfs.cache.ledger import Ledger, record
-from icloudfs.cache.parallel import Report
 from icloudfs.cache.places import Places, checksum_of
 from icloudfs.cache.prefetching import Prefetch, PrefetchResult
 from icloudfs.cache.pull import Means
@@ -36,6 +35,7 @@ from icloudfs.cache.source import Source
 from icloudfs.cache.sweep import Sweep
 from icloudfs.cache.urls import FreshURLs
 from icloudfs.errors import IcloudfsError
+from icloudfs.progress import Report
 from icloudfs.state import contents, metadata
 from icloudfs.state.contents import Content
 from icloudfs.state.database import Database, connect
@@ -183,15 +183,19 @@ class Cache:
             fetch.reader_left()
 
     async def prefetch(
-        self, files: Iterable[File] | AsyncIterable[File], report: Report, connections: int
+        self,
+        files: Iterable[File] | AsyncIterable[File],
+        report: Report,
+        connections: int,
+        total: int | None = None,
     ) -> PrefetchResult:
-        """Have all of ``files`` here, ``connections`` at a time.
+        """Have all of ``files`` here, ``connections`` at a time; ``total`` is for the progress alone.
 
         Cancelled, it asks for no more; a photo under way is finished. Raises LoginNeeded, DiskFull and
         CacheUnusable at once, Offline and Throttled when they meet one file after the other; all other
         failures are in the result.
         """
-        return await Prefetch(self.fetch, report, connections).run(files)
+        return await Prefetch(self.fetch, report, connections, total).run(files)
 
     def transfers(self) -> list[Transfer]:
         """What is on its way now."""

@@ -27,9 +27,10 @@ from icloudfs.cache.bringing import Arrival, How, check_that_it_can
 from icloudfs.cache.cache import Cache
 from icloudfs.cache.hashed import Hashed, hashed, recall, remember
 from icloudfs.cache.holding import identity
-from icloudfs.cache.parallel import Meter, Report, portions, spread
+from icloudfs.cache.parallel import Meter, portions, spread
 from icloudfs.cache.verify import digest
 from icloudfs.cache.walking import Seen, Walk
+from icloudfs.progress import Progress, Report
 from icloudfs.state import contents
 from icloudfs.state.database import connect
 
@@ -162,7 +163,7 @@ class _Import:
             nonlocal to_read, scanned
             scanned += page.scanned
             to_read += sum(seen.size for seen in page.unread)
-            report("Looking through the directory", scanned, None, "items")
+            report(Progress("looking through the directory", scanned))
 
         await self._go_over(count)
         return to_read

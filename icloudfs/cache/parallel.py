@@ -14,11 +14,10 @@ from typing import TypeVar
 
 import trio
 
+from icloudfs.progress import Progress, Report, Unit
+
 T = TypeVar("T")
 R = TypeVar("R")
-
-Report = Callable[[str, int, "int | None", str], None]
-"""Is told what is done, how much of it, of how much if that is known, and the unit: 'items' or 'bytes'."""
 
 _TICK = 0.2
 """Seconds between two reports."""
@@ -27,7 +26,7 @@ _TICK = 0.2
 class Meter:
     """How far something is. ``add`` may be called from any thread, ``tell`` from the event loop."""
 
-    def __init__(self, report: Report, what: str, total: int | None, unit: str) -> None:
+    def __init__(self, report: Report, what: str, total: int | None, unit: Unit) -> None:
         self.done = 0
         self.total = total
         self._what = what
@@ -41,7 +40,7 @@ class Meter:
 
     def tell(self) -> None:
         total = None if self.total is None else max(self.total, self.done)
-        self._report(self._what, self.done, total, self._unit)
+        self._report(Progress(self._what, self.done, total, self._unit))
 
 
 async def spread(work: Callable[[T], R], items: Sequence[T], meter: Meter) -> list[R]:

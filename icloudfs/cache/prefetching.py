@@ -11,7 +11,6 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, I
 import msgspec
 import trio
 
-from icloudfs.cache.parallel import Report
 from icloudfs.errors import (
     CacheUnusable,
     DiskFull,
@@ -20,6 +19,7 @@ from icloudfs.errors import (
     Offline,
     Throttled,
 )
+from icloudfs.progress import Progress, Report
 from icloudfs.tree.directory import File
 
 MOST_LISTED = 10_000
@@ -53,11 +53,16 @@ class Prefetch:
     """One run. ``fetch`` has a file here and tells whether it had to be waited for."""
 
     def __init__(
-        self, fetch: Callable[[File], Awaitable[bool]], report: Report, connections: int
+        self,
+        fetch: Callable[[File], Awaitable[bool]],
+        report: Report,
+        connections: int,
+        total: int | None,
     ) -> None:
         self.result = PrefetchResult()
         self._fetch = fetch
         self._report = report
+        self._total = total
         self._connections = max(connections, 1)
         self._under_way: set[str] = set()
         self._failures_in_a_row = 0
@@ -84,7 +89,7 @@ class Prefetch:
                 await self._have(file)
             finally:
                 self._under_way.discard(file.checksum)
-            self._report("Downloading", self._done, None, "items")
+            self._report(Progress("downloading", self._done, self._total))
 
     async def _next(self, coming: AsyncIterator[File]) -> File | None:
         async with self._turn:

@@ -8,14 +8,15 @@ from typing import Any
 import click
 import trio
 
-from icloudfs import config, library
+from icloudfs import library
 from icloudfs.cli.options import account_options, with_account
-from icloudfs.cli.reporting import reporting, size
+from icloudfs.cli.reporting import reporting
 from icloudfs.config import Settings
 from icloudfs.control.messages import Evict, Pin, Prefetch, Request
 from icloudfs.errors import Incomplete
 from icloudfs.state.database import connect, database_path
 from icloudfs.state.summary import summarise
+from icloudfs.units import parse_size, size
 
 
 @click.group("cache", invoke_without_command=True)
@@ -62,14 +63,22 @@ def unpin(settings: Settings, paths: tuple[str, ...]) -> None:
     click.echo(f"{done['unpinned']} files may be evicted again")
 
 
+def _bytes(ctx: click.Context, option: click.Parameter, text: str | None) -> int | None:
+    try:
+        return None if text is None else parse_size(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, option) from None
+
+
 @command.command("evict")
 @click.argument("paths", nargs=-1)
-@click.option("--bytes", "wanted", metavar="SIZE", help="No more than so much, oldest first.")
+@click.option(
+    "--bytes", "wanted", metavar="SIZE", callback=_bytes, help="No more than so much, oldest first."
+)
 @account_options(log_level="error")
-def evict(settings: Settings, paths: tuple[str, ...], wanted: str | None) -> None:
+def evict(settings: Settings, paths: tuple[str, ...], wanted: int | None) -> None:
     """Remove content from the cache: below PATHS, or all that is not pinned or in use."""
-    count = None if wanted is None else config.parse_size(wanted)
-    done = _do(settings, Evict(paths=paths, bytes=count))
+    done = _do(settings, Evict(paths=paths, bytes=wanted))
     click.echo(f"{size(done['bytes'])} freed")
 
 

@@ -12,10 +12,11 @@ import trio
 
 from icloudfs import library
 from icloudfs.cli.options import account_options, with_account
-from icloudfs.cli.reporting import reporting, size
+from icloudfs.cli.reporting import reporting
 from icloudfs.config import Settings
 from icloudfs.control.messages import ImportExisting
 from icloudfs.errors import ConfigError
+from icloudfs.units import size
 
 _MOST_SHOWN = 50
 

@@ -22,19 +22,11 @@ from rich.progress import (
 from rich.progress import Progress as Bars
 from rich.text import Text
 
-from icloudfs.progress import Progress, Report
+from icloudfs.progress import Note, Progress, Report
+from icloudfs.units import size
 
 _LINE_EVERY = 5.0
 """Seconds between two lines where there is no terminal."""
-
-
-def size(count: float) -> str:
-    """Bytes the way ``ls -h`` and ``df -h`` print them."""
-    for unit in ("B", "K", "M", "G", "T"):
-        if count < 1024 or unit == "T":
-            break
-        count /= 1024
-    return f"{count:.0f}{unit}" if unit == "B" or count >= 10 else f"{count:.1f}{unit}"
 
 
 @contextmanager
@@ -65,7 +57,14 @@ class _OnBars:
         self._bars = bars
         self._tasks: dict[str, TaskID] = {}
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, told: Progress | Note) -> None:
+        match told:
+            case Note(text):
+                self._bars.console.print(text, highlight=False, soft_wrap=True)
+            case Progress():
+                self._step(told)
+
+    def _step(self, progress: Progress) -> None:
         if progress.what not in self._tasks:
             self._tasks[progress.what] = self._bars.add_task(
                 progress.what, total=progress.total, unit=progress.unit
@@ -77,7 +76,14 @@ class _Lines:
     def __init__(self) -> None:
         self._said = time.monotonic()
 
-    def __call__(self, progress: Progress) -> None:
+    def __call__(self, told: Progress | Note) -> None:
+        match told:
+            case Note(text):
+                click.echo(text, err=True)
+            case Progress():
+                self._step(told)
+
+    def _step(self, progress: Progress) -> None:
         if time.monotonic() - self._said >= _LINE_EVERY:
             self._said = time.monotonic()
             shown = size if progress.unit == "bytes" else str

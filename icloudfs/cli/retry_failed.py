@@ -9,11 +9,12 @@ import trio
 
 from icloudfs import library
 from icloudfs.cli.options import account_options, with_account
-from icloudfs.cli.reporting import reporting, size
+from icloudfs.cli.reporting import reporting
 from icloudfs.config import Settings
 from icloudfs.control.messages import RetryFailed, Sync
 from icloudfs.errors import Incomplete
 from icloudfs.sync.mirror import Mirror
+from icloudfs.units import size
 
 
 @click.command("retry-failed")

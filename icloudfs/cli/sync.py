@@ -10,11 +10,12 @@ import trio
 
 from icloudfs import library
 from icloudfs.cli.options import account_options, with_account
-from icloudfs.cli.reporting import reporting, size
+from icloudfs.cli.reporting import reporting
 from icloudfs.config import Settings
 from icloudfs.control.messages import Sync
 from icloudfs.errors import Incomplete
 from icloudfs.sync.mirror import Mirror, Policy
+from icloudfs.units import size
 
 
 @click.command("sync")
@@ -68,4 +69,4 @@ def _print(result: dict[str, Any]) -> None:
     if result["downloaded"] or result["left_out"]:
         click.echo(f"{result['downloaded']} files downloaded ({size(result['bytes'])})")
     if result["left_out"]:
-        click.echo(f"{result['left_out']} files left out: the cache limit has no room for them")
+        click.echo(f"{result['left_out']} files left out: there is no room for them")

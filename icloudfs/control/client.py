@@ -12,7 +12,7 @@ import trio
 from icloudfs.control.messages import Answer, Done, Failed, Request, decode_answer, encode
 from icloudfs.control.socket import lines, short
 from icloudfs.errors import IcloudfsError, ProtocolError
-from icloudfs.progress import Progress, Report
+from icloudfs.progress import Note, Progress, Report
 
 
 class NobodyThere(IcloudfsError):
@@ -46,8 +46,8 @@ async def _connect(path: Path) -> trio.SocketStream:
 async def _outcome(stream: trio.SocketStream, report: Report) -> Any:
     async for line in lines(stream):
         match _decode(line):
-            case Progress() as progress:
-                report(progress)
+            case Progress() | Note() as told:
+                report(told)
             case Done(result):
                 return result
             case Failed(error, hint, exit_code):

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from icloudfs.progress import Progress
+from icloudfs.progress import Note, Progress
 from icloudfs.sync.mirror import Mirror
 
 
@@ -90,7 +90,7 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     exit_code: int = 1
 
 
-Answer = Progress | Done | Failed
+Answer = Progress | Note | Done | Failed
 
 encode = msgspec.json.Encoder().encode
 decode_request = msgspec.json.Decoder(Request).decode

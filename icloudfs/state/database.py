@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -147,8 +147,8 @@ def _configure(connection: apsw.Connection) -> None:
 class Database:
     """The state of one account, open for writing, with a second connection for reading.
 
-    ``reader`` belongs to the event loop: small indexed reads, inline. ``write`` is for everything
-    else. The two never share a connection, so a long transaction delays no look-up.
+    ``reader`` belongs to the event loop: small indexed reads, inline. ``write`` and ``read`` are for
+    everything else. The two never share a connection, so a long transaction delays no look-up.
     """
 
     def __init__(self, path: Path) -> None:
@@ -165,6 +165,15 @@ class Database:
         """
         async with self._lock:
             return await trio.to_thread.run_sync(self._run, transaction)
+
+    async def read(self, question: Callable[[apsw.Connection], T]) -> T:
+        """Ask something large, in a thread, on a connection of its own."""
+
+        def ask() -> T:
+            with closing(connect(self.path, write=False)) as connection:
+                return question(connection)
+
+        return await trio.to_thread.run_sync(ask)
 
     def write_now(self, transaction: Callable[[apsw.Connection], T]) -> T:
         """The same for callers without an event loop: start-up and tests."""

@@ -7,12 +7,14 @@ passed over by the query itself. A file's inode number begins with the second it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from typing import Any, Literal
 
 import apsw
 import msgspec
 
+from icloudfs.state.database import Database
 from icloudfs.tree.directory import Directory, File
 
 Policy = Literal["demand", "newest", "albums", "favorites", "everything"]
@@ -58,26 +60,33 @@ def need(connection: apsw.Connection, mirror: Mirror, now: int) -> Need:
     return Need(files, size)
 
 
-def wanting(connection: apsw.Connection, mirror: Mirror, now: int) -> Iterator[File]:
+async def wanting(database: Database, mirror: Mirror, now: int) -> AsyncIterator[File]:
     """The files that the policy asks for and that are not here, newest first."""
-    condition, values = _condition(connection, mirror, now)
-    directory = Directory(connection)
-    query: Callable[..., Any] = connection.execute
     below = (1 << 63) - 1
-    while True:
-        page = query(
-            "SELECT i.ino"
-            + _WANTING.format(condition=condition)
-            + " AND i.ino < ? ORDER BY i.ino DESC LIMIT ?",
-            (*values, below, _PAGE),
-        ).fetchall()
-        for (ino,) in page:
-            file = directory.file(ino)
-            if file is not None:
-                yield file
-            below = ino
-        if len(page) < _PAGE:
-            return
+    while page := await database.read(partial(_page, mirror=mirror, now=now, below=below)):
+        for file in page:
+            yield file
+        below = page[-1].ino
+
+
+def _page(connection: apsw.Connection, mirror: Mirror, now: int, below: int) -> list[File]:
+    condition, values = _condition(connection, mirror, now)
+    query: Callable[..., Any] = connection.execute
+    inodes = query(
+        "SELECT i.ino"
+        + _WANTING.format(condition=condition)
+        + " AND i.ino < ? ORDER BY i.ino DESC LIMIT ?",
+        (*values, below, _PAGE),
+    ).fetchall()
+    directory = Directory(connection)
+    files = (directory.file(ino) for (ino,) in inodes)
+    return [file for file in files if file is not None]
+
+
+def unknown_albums(connection: apsw.Connection, mirror: Mirror) -> list[str]:
+    """Those of ``mirror.albums`` that there are none of."""
+    directory = Directory(connection)
+    return [album for album in mirror.albums if directory.at(f"Albums/{album}") is None]
 
 
 def _condition(

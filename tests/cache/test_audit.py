@@ -16,6 +16,7 @@ from icloudfs.cache.audit import VerifyResult, verify
 from icloudfs.cache.importing import import_existing
 from icloudfs.cache.verify import Digests, digest
 from icloudfs.errors import Offline
+from icloudfs.progress import Note, Progress, to_nobody
 from icloudfs.state import contents, metadata
 from icloudfs.state.database import Database
 from icloudfs.tree.directory import File
@@ -25,13 +26,9 @@ from tests.cache.server import KIB, MIB, Server, read_all, running, some_bytes
 KEYED = "BAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
 
-def _ignore(what: str, done: int, total: int | None, unit: str) -> None:
-    """A report to nobody."""
-
-
 async def _verify(cache: Cache, *, checksums: bool = False, repair: bool = False) -> VerifyResult:
     with trio.fail_after(30):
-        return await verify(cache, checksums=checksums, repair=repair, report=_ignore)
+        return await verify(cache, checksums=checksums, repair=repair, report=to_nobody)
 
 
 @pytest.fixture
@@ -165,7 +162,7 @@ async def test_imported_files(
         (own / f"IMG_{file.ino}.JPG").write_bytes(some_bytes(200 * KIB, 50 if seed == 3 else seed))
     async with running(directory, database, server) as cache:
         await import_existing(
-            cache, own, match="name-size", how="use", dry_run=False, report=_ignore
+            cache, own, match="name-size", how="use", dry_run=False, report=to_nobody
         )
         quick = await _verify(cache)
         assert quick.ok and quick.unverifiable_reasons == {judging.BY_NAME: 4}
@@ -223,8 +220,9 @@ async def test_a_run_that_was_cut_off_goes_on(
         _flip(_path(directory, database, ordered[1]))
         with trio.CancelScope() as scope:
 
-            def cut(what: str, done: int, total: int | None, unit: str) -> None:
-                if done >= 4 * 200 * KIB:
+            def cut(told: Progress | Note) -> None:
+                assert isinstance(told, Progress)
+                if told.done >= 4 * 200 * KIB:
                     scope.cancel()
 
             await verify(cache, checksums=True, repair=False, report=cut)

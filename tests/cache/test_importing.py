@@ -25,16 +25,13 @@ from icloudfs.cache.importing import ImportResult, Match, import_existing
 from icloudfs.cache.places import Places
 from icloudfs.cache.verify import Digests, digest
 from icloudfs.errors import DiskFull, IcloudfsError
+from icloudfs.progress import to_nobody
 from icloudfs.state import contents
 from icloudfs.state.contents import Content
 from icloudfs.state.database import Database
 from icloudfs.tree.directory import File
 from tests.cache.library import announce
 from tests.cache.server import KIB, MIB, Server, read_all, running, some_bytes
-
-
-def _ignore(what: str, done: int, total: int | None, unit: str) -> None:
-    """A report to nobody."""
 
 
 async def _import(
@@ -46,7 +43,7 @@ async def _import(
     dry_run: bool = False,
 ) -> ImportResult:
     return await import_existing(
-        cache, photos, match=match, how=how, dry_run=dry_run, report=_ignore
+        cache, photos, match=match, how=how, dry_run=dry_run, report=to_nobody
     )
 
 
@@ -437,6 +434,7 @@ import sys, trio
 from pathlib import Path
 from icloudfs.cache import importing
 from icloudfs.cache.importing import import_existing
+from icloudfs.progress import to_nobody
 from icloudfs.state.database import Database
 from tests.cache.server import Server, running
 
@@ -445,7 +443,7 @@ async def main():
     async with running(Path(sys.argv[1]), Database(Path(sys.argv[2])), Server()) as cache:
         print("begun", flush=True)
         await import_existing(cache, Path(sys.argv[3]), match="content", how=sys.argv[4],
-                              dry_run=False, report=lambda *_: None)
+                              dry_run=False, report=to_nobody)
 
 trio.run(main)
 """

@@ -9,13 +9,10 @@ import pytest
 import trio
 
 from icloudfs.errors import LoginNeeded, Offline
+from icloudfs.progress import Note, Progress, to_nobody
 from icloudfs.state.database import Database
 from icloudfs.tree.directory import File
 from tests.cache.server import KIB, Server, running, some_bytes
-
-
-def _ignore(what: str, done: int, total: int | None, unit: str) -> None:
-    """A report to nobody."""
 
 
 @pytest.fixture
@@ -27,16 +24,14 @@ async def test_in_parallel_and_once(
     server: Server, directory: Path, database: Database, photos: list[File]
 ) -> None:
     server.pace = 0.01
-    told: list[int] = []
+    told: list[Progress | Note] = []
     async with running(directory, database, server) as cache:
         await cache.fetch(photos[0])
         with trio.fail_after(0.7):  # one by one it would take more than a second
-            result = await cache.prefetch(
-                [*photos, *photos], lambda what, done, total, unit: told.append(done), 8
-            )
+            result = await cache.prefetch([*photos, *photos], told.append, 8, 80)
         assert (result.fetched, result.already, result.failed) == (39, 41, [])
         assert result.bytes == 39 * 100 * KIB and len(server.gets) == 40
-        assert max(told) == 80
+        assert told[-1] == Progress("downloading", 80, 80)
 
 
 async def test_one_broken_photo_is_no_reason_to_stop(
@@ -49,7 +44,7 @@ async def test_one_broken_photo_is_no_reason_to_stop(
             yield photo
 
     async with running(directory, database, server) as cache:
-        result = await cache.prefetch(coming(), _ignore, 3)
+        result = await cache.prefetch(coming(), to_nobody, 3)
     assert result.fetched == 39 and result.failed_count == 1
     assert (
         result.failed[0].checksum == photos[3].checksum and "no record" in result.failed[0].reason
@@ -74,7 +69,7 @@ async def test_what_all_would_meet_ends_it(
         server.errors = [error] * 40
     async with running(directory, database, server) as cache:
         with trio.fail_after(10), pytest.raises(type(error)):
-            await cache.prefetch(coming(), _ignore, 2)
+            await cache.prefetch(coming(), to_nobody, 2)
     assert asked <= 8
 
 
@@ -84,7 +79,7 @@ async def test_cancelled_it_asks_for_no_more(
     server.pace = 0.02
     async with running(directory, database, server) as cache:
         with trio.move_on_after(0.1):
-            await cache.prefetch(photos, _ignore, 4)
+            await cache.prefetch(photos, to_nobody, 4)
         await trio.sleep(0.3)
         assert cache.transfers() == []
         assert 4 <= len(server.gets) < 20

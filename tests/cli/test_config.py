@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from icloudfs import config
-from icloudfs.config import Settings, load, parse_octal, parse_size
+from icloudfs.config import Settings, load, parse_octal
 from icloudfs.errors import ConfigError
 from icloudfs.tree.layout import PRIVATE_VIEWS, View
 
@@ -80,34 +80,6 @@ def test_without_a_file_there_are_defaults(tmp_path: Path, monkeypatch: Any) -> 
 
 
 # -- kinds of value --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "text, size",
-    [
-        ("0", 0),
-        ("512", 512),
-        ("10G", 10 << 30),
-        ("10g", 10 << 30),
-        ("1.5 MiB", 3 << 19),
-        ("500MB", 500 << 20),
-        (" 2t ", 2 << 40),
-        ("7kb", 7 << 10),
-    ],
-)
-def test_sizes(text: str, size: int) -> None:
-    assert parse_size(text) == size
-
-
-@given(st.integers(min_value=0, max_value=1 << 50))
-def test_a_plain_number_is_bytes(size: int) -> None:
-    assert parse_size(str(size)) == size
-
-
-@pytest.mark.parametrize("text", ["", "G", "much", "-1G", "10X", "1,5G", "10 GB free", "1e3"])
-def test_no_sizes(text: str) -> None:
-    with pytest.raises(ValueError, match="is no size; write for example 500M or 10G"):
-        parse_size(text)
 
 
 @given(st.integers(min_value=0, max_value=0o777))

@@ -14,7 +14,7 @@ from icloudfs.control import client, server
 from icloudfs.control.messages import Look, Prefetch, Request
 from icloudfs.control.socket import short
 from icloudfs.errors import DiskFull
-from icloudfs.progress import Progress, Report, to_nobody
+from icloudfs.progress import Note, Progress, Report, to_nobody
 
 
 @asynccontextmanager
@@ -29,13 +29,14 @@ async def test_a_result_and_the_way_to_it(tmp_path: Path) -> None:
     async def handler(request: Request, report: Report) -> Any:
         for done in range(1000):
             report(Progress("counting", done, 1000))
+        report(Note("counted"))
         return {"asked": type(request).__name__}
 
-    steps: list[int] = []
+    told: list[Progress | Note] = []
     async with answered(tmp_path / "socket", handler):
-        result = await client.ask(tmp_path / "socket", Look(), lambda p: steps.append(p.done))
+        result = await client.ask(tmp_path / "socket", Look(), told.append)
     assert result == {"asked": "Look"}
-    assert steps == list(range(1000))
+    assert told == [*(Progress("counting", n, 1000) for n in range(1000)), Note("counted")]
     assert not (tmp_path / "socket").exists()
 
 

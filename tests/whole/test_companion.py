@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import pytest
@@ -50,10 +51,23 @@ def test_sync_stops_at_the_limit_and_says_so(somewhere: Library) -> None:
         somewhere.unmount()
     limit = {"ICLOUDFS_CACHE_LIMIT": "1M"}
 
-    said = somewhere.icloudfs("sync", environment=limit).stdout
+    done = somewhere.icloudfs("sync", environment=limit)
 
-    assert "left out: the cache limit has no room for them" in said
+    assert re.search(
+        r"^\d+ files of \d+M are to be downloaded, but the cache limit of 1.0M has room for 1.0M:"
+        " the newest are downloaded.$",
+        done.stderr,
+        re.MULTILINE,
+    )
+    assert "files left out: there is no room for them" in done.stdout
     assert 0 < somewhere.status()["cache"]["bytes"] <= 1 << 20
+
+
+def test_sync_knows_no_such_album(somewhere: Library) -> None:
+    done = somewhere.icloudfs("sync", "--mirror", "albums", "--album", "Nowhere")
+
+    assert done.stderr == "There is no album 'Nowhere': nothing of it is downloaded.\n"
+    assert "downloaded" not in done.stdout
 
 
 @pytest.mark.parametrize("flag", ["--no-incremental", "--reset-sync-token"])
@@ -133,17 +147,6 @@ def test_import_existing_uses_files_where_they_lie(somewhere: Library, icloud: L
 
     again = json.loads(somewhere.icloudfs("import-existing", "-d", mine, "--json").stdout)
     assert (again["matched"], again["already"], again["hashed"]) == (0, 3, 0)
-
-
-def test_status_names_what_is_on_its_way(library: Library, icloud: LocalICloud) -> None:
-    library.mount()
-    video = next(path for path in library.files("Videos") if path.stat().st_size > 33 << 20)
-    icloud.control.set_fault("content", "throttle", bytes_per_second=1 << 20)
-    with video.open("rb") as reading:
-        reading.read(64 << 10)
-        (transfer,) = library.status()["now"]["transfers"]
-        assert transfer["path"].endswith(video.name)
-        assert 0 < transfer["done"] < transfer["size"] == video.stat().st_size
 
 
 def test_reset_state_keeps_the_sign_in(library: Library) -> None:
