@@ -24,9 +24,8 @@ _RELEASED = 1_790_000_000
 certificates do not verify by it."""
 _ROOM_AT_LEAST = 1 << 30
 """Bytes of disk below which reading photos soon fails."""
-_TRUST = 30 * 86_400
-"""Seconds that Apple trusts a computer for, about (facts/sign-in.md §1.6)."""
 _WARN_BEFORE = 5 * 86_400
+"""Seconds that a person may need to find the time for a code."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -115,8 +114,8 @@ def _sign_in(settings: Settings) -> Finding:
     session = SessionStore(settings.cookie_directory, settings.username).session
     if not session.is_usable:
         return Finding("sign-in", False, "nobody is signed in", "icloudfs login")
-    left = session.trusted_at / 1000 + _TRUST - time.time()
-    if session.trusted_at and left < _WARN_BEFORE:
+    left = session.trusted_until / 1000 - time.time()
+    if session.trusted_until and left < _WARN_BEFORE:
         says = f"Apple's trust ends in about {max(left, 0) / 86_400:.0f} days"
         return Finding("sign-in", False, says, "icloudfs login")
     return Finding("sign-in", True, f"as {settings.username}")

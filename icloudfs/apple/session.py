@@ -29,6 +29,8 @@ from icloudfs.errors import ConfigError
 log = logging.getLogger(__name__)
 
 _OWNER_ONLY = 0o600
+_TRUST = 30 * 86_400_000
+"""Milliseconds that Apple trusts a computer for, about (facts/sign-in.md §1.6)."""
 _RENEWAL_POLL = 0.05  # seconds between two looks at another process's renewal lock
 
 
@@ -107,6 +109,11 @@ class Session:
     def is_usable(self) -> bool:
         """Whether database calls can be tried at all."""
         return bool(self.database and self.dsid)
+
+    @property
+    def trusted_until(self) -> int:
+        """About when a sign-in needs a code again, ms since the epoch; 0 if it does already."""
+        return self.trusted_at + _TRUST if self.trusted_at else 0
 
     def begin_anew(self) -> Session:
         """A session for a fresh sign-in: the same installation and trust, nothing else.

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
 import signal
 import sys
+from typing import Any
 
 import click
 
@@ -44,6 +46,17 @@ class _Commands(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """The reader of what we print may have seen enough, as in ``| head``: that is no failure."""
+        try:
+            done = super().invoke(ctx)
+            sys.stdout.flush()
+            return done
+        except BrokenPipeError:
+            # What is still to be flushed when Python ends must not meet the closed pipe again.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return None
+
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="icloudfs")
@@ -64,9 +77,6 @@ def main() -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader has seen enough: nothing to say about that
-        sys.exit(0)
     except IcloudfsError as error:
         _complain(str(error), error.hint)
         sys.exit(error.exit_code)

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
 import time
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime
 from typing import Any
 
 import click
 import msgspec
 import trio
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
 
 from icloudfs.apple import SessionStore
 from icloudfs.cli.options import account_options, with_account
-from icloudfs.cli.reporting import size
 from icloudfs.config import Settings
 from icloudfs.control import client
 from icloudfs.control.messages import Look
 from icloudfs.control.socket import socket_path
 from icloudfs.errors import IcloudfsError
-from icloudfs.progress import to_nobody
+from icloudfs.progress import Progress, to_nobody
 from icloudfs.state import lock
 from icloudfs.state.database import connect, database_path
-from icloudfs.state.summary import Run, Summary, list_status, summarise
+from icloudfs.state.summary import Run, Summary, ZoneState, list_status, summarise
 from icloudfs.tree.directory import Directory
+from icloudfs.units import duration, size
 
 _MOST_LISTED = 200
 _PATIENCE = 2.0
@@ -36,22 +42,69 @@ _PATIENCE = 2.0
 @click.option("--failed", "wanted", flag_value="failed", help="List photos that could not be had.")
 @click.option("--pending", "wanted", flag_value="pending", help="List photos not downloaded yet.")
 @click.option("--downloaded", "wanted", flag_value="downloaded", help="List photos that are here.")
+@click.option(
+    "--watch", is_flag=True, help="Again and again, until Ctrl-C; with --json a line each."
+)
+@click.option(
+    "--every",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0.1),
+    default=1.0,
+    show_default=True,
+    help="For --watch.",
+)
 @account_options(log_level="error")
-def command(settings: Settings, as_json: bool, wanted: str | None) -> None:
+def command(
+    settings: Settings, as_json: bool, wanted: str | None, watch: bool, every: float
+) -> None:
     """Show the state of the library, the cache and the sign-in."""
     settings = with_account(settings)
+    if watch:
+        _watch(settings, wanted, as_json, every)
+        return
     everything = _everything(settings, wanted)
-    if as_json:
-        click.echo(json.dumps(everything, indent=2))
-    else:
-        _print(settings, everything)
+    click.echo(json.dumps(everything, indent=2) if as_json else _text(settings, everything))
+
+
+def _watch(settings: Settings, wanted: str | None, as_json: bool, every: float) -> None:
+    with suppress(KeyboardInterrupt), _ended_like_by_ctrl_c(), _shown(as_json) as show:
+        while True:
+            everything = _everything(settings, wanted)
+            show(json.dumps(everything) if as_json else _text(settings, everything))
+            time.sleep(every)
+
+
+@contextmanager
+def _ended_like_by_ctrl_c() -> Iterator[None]:
+    """Being told to end is the usual end of a watch."""
+
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _shown(as_json: bool) -> Iterator[Callable[[str], None]]:
+    """In place on a terminal; one after the other elsewhere."""
+    if as_json or not sys.stdout.isatty():
+        yield click.echo if as_json else lambda text: click.echo(f"{text}\n")
+        return
+    with Live(console=Console(highlight=False), auto_refresh=False) as live:
+        yield lambda text: live.update(Text(text), refresh=True)
 
 
 def _everything(settings: Settings, wanted: str | None) -> dict[str, Any]:
     path = database_path(settings.cookie_directory, settings.username)
+    session = SessionStore(settings.cookie_directory, settings.username).session
     everything: dict[str, Any] = {
         "account": settings.username,
-        "signed_in": SessionStore(settings.cookie_directory, settings.username).session.is_usable,
+        "signed_in": session.is_usable,
+        "trusted_until": session.trusted_until / 1000 or None,
         "running": lock.holder(settings.cookie_directory, settings.username),
         "database": str(path) if path.exists() else None,
     }
@@ -59,15 +112,14 @@ def _everything(settings: Settings, wanted: str | None) -> dict[str, Any]:
         everything["now"] = trio.run(_now, settings)
     if not path.exists():
         return everything
-    connection = connect(path, write=False)
-    everything |= msgspec.to_builtins(summarise(connection))
-    if wanted:
-        directory = Directory(connection)
-        everything["listed"] = [
-            row | {"paths": directory.places_of_asset(int(str(row.pop("id"))))}
-            for row in list_status(connection, wanted, _MOST_LISTED)
-        ]
-    connection.close()
+    with closing(connect(path, write=False)) as connection:
+        everything |= msgspec.to_builtins(summarise(connection))
+        if wanted:
+            directory = Directory(connection)
+            everything["listed"] = [
+                row | {"paths": directory.places_of_asset(int(str(row.pop("id"))))}
+                for row in list_status(connection, wanted, _MOST_LISTED)
+            ]
     return everything
 
 
@@ -80,43 +132,89 @@ async def _now(settings: Settings) -> dict[str, Any] | None:
     return None
 
 
-def _print(settings: Settings, everything: dict[str, Any]) -> None:
-    click.echo(f"Account     {everything['account']}")
-    click.echo(f"Sign-in     {'kept' if everything['signed_in'] else 'needed: icloudfs login'}")
-    click.echo(f"Running     {everything['running'] or 'no'}")
+# -- as text -----------------------------------------------------------------------------------
+
+
+def _text(settings: Settings, everything: dict[str, Any]) -> str:
+    return "\n".join(_lines(settings, everything))
+
+
+def _lines(settings: Settings, everything: dict[str, Any]) -> Iterator[str]:
+    yield f"Account     {everything['account']}"
+    yield f"Sign-in     {_sign_in(everything)}"
+    yield f"Running     {_running(everything)}"
     for transfer in (everything.get("now") or {}).get("transfers", ()):
         done, whole, rate = size(transfer["done"]), size(transfer["size"]), size(transfer["rate"])
-        click.echo(f"Transfer    {transfer['path']}: {done} of {whole}, {rate}/s")
+        yield f"Transfer    {transfer['path']}: {done} of {whole}, {rate}/s"
     if everything["database"] is None:
-        click.echo("Library     never listed: icloudfs sync")
+        yield "Library     never listed: icloudfs sync"
         return
     summary = msgspec.convert({key: everything[key] for key in Summary.__struct_fields__}, Summary)
     assets, cache = summary.assets, summary.cache
-    click.echo(
+    yield (
         f"Library     {assets.visible} photos"
         f" ({assets.hidden} hidden, {assets.deleted} recently deleted besides),"
         f" {assets.files} files, {size(assets.bytes)}"
     )
-    click.echo(
-        f"Downloaded  {assets.downloaded} photos; {assets.pending} pending, {assets.failed} failed"
-    )
+    yield f"Downloaded  {assets.downloaded} photos; {size(assets.bytes_downloaded)} of all files"
+    yield f"Pending     {assets.pending} photos; {size(assets.bytes_pending)} of all files"
+    if assets.failed or assets.bytes_failed:
+        yield f"Failed      {assets.failed} photos; {size(assets.bytes_failed)} of all files"
     limit = f" of {size(settings.cache_limit)}" if settings.cache_limit else ""
-    click.echo(f"Cache       {cache.contents} files, {size(cache.bytes)}{limit}")
+    yield f"Cache       {cache.contents} files, {size(cache.bytes)}{limit}"
     for zone in summary.zones:
-        state = "listed" if zone.listed else "being listed"
-        click.echo(f"Zone        {zone.name}: {zone.photos} photos, {state}")
+        yield f"Zone        {zone.name}: {zone.photos} photos, {_listing(zone)}"
     for run in summary.runs:
-        click.echo(f"Sync        {_describe(run)}")
+        yield f"Sync        {_describe(run)}"
     for row in everything.get("listed", ()):
         where = row["paths"][0] if row["paths"] else row["filename"] or row["asset_id"]
-        click.echo(f"{where}\t{row['last_error'] or ''}".rstrip())
+        yield f"{where}\t{row['last_error'] or ''}".rstrip()
+
+
+def _sign_in(everything: dict[str, Any]) -> str:
+    if not everything["signed_in"]:
+        return "needed: icloudfs login"
+    if not everything["trusted_until"]:
+        return "kept"
+    left = everything["trusted_until"] - time.time()
+    if left <= 0:
+        return "kept; the next one needs a code: icloudfs login"
+    until = datetime.fromtimestamp(everything["trusted_until"]).astimezone().strftime("%x")
+    return f"kept; trusted until about {until}, {duration(left)} from now"
+
+
+def _running(everything: dict[str, Any]) -> str:
+    if not everything["running"]:
+        return "no"
+    if everything["now"] is None:
+        return f"{everything['running']}, does not answer"
+    now = msgspec.convert(everything["now"]["sync"], Progress)
+    if now.what == "idle":
+        return str(everything["running"])
+    shown = size if now.unit == "bytes" else str
+    of = "" if now.total is None else f" of {shown(now.total)}"
+    return f"{everything['running']}; {now.what}, {shown(now.done)}{of}"
+
+
+def _listing(zone: ZoneState) -> str:
+    if not zone.listed:
+        return "being listed"
+    if not zone.has_token:
+        return "to be listed again"
+    if zone.token_received is None:
+        return "listed"
+    return f"sync token {duration(time.time() - zone.token_received)} old"
 
 
 def _describe(run: Run) -> str:
     started = datetime.fromtimestamp(run.started_at).astimezone().strftime("%x %X")
     what = f"{run.assets_seen} photos, {run.api_calls} calls, {size(run.bytes)}"
+    if run.assets_downloaded or run.assets_failed:
+        what += f", {run.assets_downloaded} files downloaded"
+    if run.assets_failed:
+        what += f", {run.assets_failed} failed"
     if run.completed_at is not None:
         return f"{started}  {run.kind or 'no change'}, {what}, {run.completed_at - run.started_at:.1f} s"
     if run.interrupted:
         return f"{started}  interrupted, {what}: {run.error or 'the process ended'}"
-    return f"{started}  under way for {time.time() - run.started_at:.0f} s"
+    return f"{started}  under way for {duration(time.time() - run.started_at)}"

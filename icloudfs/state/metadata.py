@@ -25,6 +25,33 @@ def database_token_key(area: str) -> str:
     return f"database_token:{area}"
 
 
+def put_token(connection: apsw.Connection, key: str, token: str, now: int) -> None:
+    """Keep a token, and when it came; ``now`` in milliseconds since the epoch."""
+    put(connection, key, token)
+    put(connection, _received_key(key), str(now))
+
+
+def move_token(connection: apsw.Connection, key: str, to: str) -> None:
+    """What one key held, another holds from now on. There must be a token."""
+    for old, new in ((key, to), (_received_key(key), _received_key(to))):
+        connection.execute("UPDATE OR REPLACE metadata SET key = ? WHERE key = ?", (new, old))
+
+
+def remove_token(connection: apsw.Connection, key: str) -> None:
+    remove(connection, key)
+    remove(connection, _received_key(key))
+
+
+def token_received(connection: apsw.Connection, key: str) -> int | None:
+    """When the token came, milliseconds since the epoch; None if there is none, or nobody noted it."""
+    received = get(connection, _received_key(key))
+    return None if received is None else int(received)
+
+
+def _received_key(key: str) -> str:
+    return f"received:{key}"
+
+
 def get(connection: apsw.Connection, key: str) -> str | None:
     row = connection.execute("SELECT value FROM metadata WHERE key = ?", (key,)).fetchone()
     return None if row is None else str(row[0])

@@ -8,6 +8,8 @@ from typing import Any
 import apsw
 import msgspec
 
+from icloudfs.state import metadata
+
 
 class Counts(msgspec.Struct, frozen=True):
     """Photos by what is known of them, files by what the mount shows. Sizes in bytes."""
@@ -25,6 +27,10 @@ class Counts(msgspec.Struct, frozen=True):
     """Files in the mount as ``find -type f`` counts them: once for each place."""
     bytes: int
     """Of all files, each counted once."""
+    bytes_downloaded: int
+    """Of the files whose content is here. An imported one counts, though it is not in the cache."""
+    bytes_failed: int
+    bytes_pending: int
 
 
 class CacheUse(msgspec.Struct, frozen=True):
@@ -39,6 +45,8 @@ class ZoneState(msgspec.Struct, frozen=True):
     listed: bool
     photos: int
     has_token: bool
+    token_received: float | None
+    """Seconds since the epoch; while nothing changes, iCloud gives no newer one."""
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -72,7 +80,7 @@ def summarise(connection: apsw.Connection, runs: int = 5) -> Summary:
         return Summary(
             assets=_counts(query),
             cache=_cache(query),
-            zones=_zones(query),
+            zones=_zones(connection),
             runs=[_run(row) for row in query(_RUNS, (runs,))],
         )
     finally:
@@ -102,6 +110,12 @@ def _counts(query: Callable[..., Any]) -> Counts:
         )
     )
     downloaded, failed = by_status.get("downloaded", 0), by_status.get("failed", 0)
+    here = dict(
+        query(
+            "SELECT c.status, sum(i.size) FROM content c JOIN inode i ON i.checksum = c.checksum"
+            " WHERE c.status IN ('downloaded', 'failed') AND i.nlink > 0 GROUP BY c.status"
+        )
+    )
     files, entries, size = query(
         "SELECT count(*), coalesce(sum(nlink), 0), coalesce(sum(size), 0) FROM inode"
         " WHERE asset IS NOT NULL AND nlink > 0"
@@ -117,6 +131,9 @@ def _counts(query: Callable[..., Any]) -> Counts:
         files=files,
         entries=entries,
         bytes=size,
+        bytes_downloaded=here.get("downloaded", 0),
+        bytes_failed=here.get("failed", 0),
+        bytes_pending=size - sum(here.values()),
     )
 
 
@@ -128,15 +145,23 @@ def _cache(query: Callable[..., Any]) -> CacheUse:
     return CacheUse(directory[0] if directory else None, contents, size)
 
 
-def _zones(query: Callable[..., Any]) -> list[ZoneState]:
+def _zones(connection: apsw.Connection) -> list[ZoneState]:
+    query: Callable[..., Any] = connection.execute
     return [
-        ZoneState(name, area, bool(listed), photos, bool(token))
-        for name, area, listed, photos, token in query(
-            "SELECT z.name, z.area, z.listed, (SELECT count(*) FROM asset a WHERE a.zone = z.id),"
-            " EXISTS (SELECT 1 FROM metadata WHERE key = 'sync_token:' || z.name)"
+        ZoneState(name, area, bool(listed), photos, *_token(connection, name))
+        for name, area, listed, photos in query(
+            "SELECT z.name, z.area, z.listed, (SELECT count(*) FROM asset a WHERE a.zone = z.id)"
             " FROM zone z ORDER BY z.name <> 'PrimarySync', z.id"
         )
     ]
+
+
+def _token(connection: apsw.Connection, zone: str) -> tuple[bool, float | None]:
+    """Whether a zone has a sync token, and when it came."""
+    key = metadata.sync_token_key(zone)
+    received = metadata.token_received(connection, key)
+    has = metadata.get(connection, key) is not None
+    return has, None if received is None else received / 1000
 
 
 def list_status(

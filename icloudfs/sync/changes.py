@@ -90,7 +90,7 @@ async def _store(books: Books, position: Position, page: ZoneChanges) -> None:
     await books.store(
         position.zone,
         page.records,
-        lambda connection: metadata.put(connection, position.key, token),
+        lambda connection: metadata.put_token(connection, position.key, token, books.tree.clock()),
     )
     position.token = token
 

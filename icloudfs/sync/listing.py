@@ -130,7 +130,7 @@ class Listing:
         def then(connection: apsw.Connection) -> None:
             key = metadata.listing_token_key(self._name)
             if metadata.get(connection, key) is None:
-                metadata.put(connection, key, page.token)
+                metadata.put_token(connection, key, page.token, self._books.tree.clock())
             catalogue.note_listed(connection, self._zone.id, _list_name(Index.ALL), 0)
 
         await self._store(page.records, then)
@@ -276,7 +276,9 @@ class Listing:
         if needs_listing(error):
             # Refused while it is fresh: the next run begins again from the first page.
             key = metadata.listing_token_key(self._name)
-            await self._books.database.write(lambda connection: metadata.remove(connection, key))
+            await self._books.database.write(
+                lambda connection: metadata.remove_token(connection, key)
+            )
         raise ProtocolError(
             f"The changes of {self._name} cannot be read: {error.code} {error.reason}".rstrip()
             + "."
@@ -379,11 +381,12 @@ class Listing:
         """The zone is listed; its token takes its place in the same transaction."""
 
         def transaction(connection: apsw.Connection) -> None:
-            key = metadata.listing_token_key(self._name)
-            token = metadata.get(connection, key)
-            assert token is not None
-            metadata.put(connection, metadata.sync_token_key(self._name), token)
-            metadata.remove(connection, key)
+            listing, sync = (
+                metadata.listing_token_key(self._name),
+                metadata.sync_token_key(self._name),
+            )
+            assert metadata.get(connection, listing) is not None
+            metadata.move_token(connection, listing, sync)
             catalogue.set_listed(connection, self._zone.id)
             # A photo that left an album between two pages of it pulled the others up, and one slipped
             # through: no log tells.

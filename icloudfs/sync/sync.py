@@ -241,8 +241,8 @@ class Sync:
     async def _relist(self, zone: StoredZone) -> StoredZone:
         def transaction(connection: apsw.Connection) -> StoredZone:
             catalogue.begin_relisting(connection, zone.id)
-            metadata.remove(connection, metadata.sync_token_key(zone.zone.name))
-            metadata.remove(connection, metadata.listing_token_key(zone.zone.name))
+            metadata.remove_token(connection, metadata.sync_token_key(zone.zone.name))
+            metadata.remove_token(connection, metadata.listing_token_key(zone.zone.name))
             return catalogue.zone_by_id(connection, zone.id)
 
         return await self._database.write(transaction)
@@ -286,8 +286,8 @@ class Sync:
 
         def last(connection: apsw.Connection) -> None:
             catalogue.remove_zone(connection, stored.id)
-            metadata.remove(connection, metadata.sync_token_key(zone.name))
-            metadata.remove(connection, metadata.listing_token_key(zone.name))
+            metadata.remove_token(connection, metadata.sync_token_key(zone.name))
+            metadata.remove_token(connection, metadata.listing_token_key(zone.name))
 
         await self._database.write(last)
 

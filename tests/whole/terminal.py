@@ -40,6 +40,9 @@ class Terminal:
     def enter(self, line: str) -> None:
         os.write(self._fd, f"{line}\n".encode())
 
+    def press(self, key: str) -> None:
+        os.write(self._fd, key.encode())
+
     def end(self) -> int:
         """Wait for the program's end; its exit code."""
         while self._read(_PATIENCE):

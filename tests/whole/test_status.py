@@ -1,0 +1,118 @@
+"""What ``status`` says, once and again and again."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from typing import Any
+
+import pytest
+
+from tests.scratch import ICLOUDFS
+from tests.whole.library import Library
+from tests.whole.local_icloud import LocalICloud
+from tests.whole.terminal import Terminal
+
+_DAY = 86_400
+
+
+def test_status_names_what_is_on_its_way(library: Library, icloud: LocalICloud) -> None:
+    library.mount()
+    video = next(path for path in library.files("Videos") if path.stat().st_size > 33 << 20)
+    icloud.control.set_fault("content", "throttle", bytes_per_second=1 << 20)
+    with video.open("rb") as reading:
+        reading.read(64 << 10)
+        (transfer,) = library.status()["now"]["transfers"]
+        assert transfer["path"].endswith(video.name)
+        assert 0 < transfer["done"] < transfer["size"] == video.stat().st_size
+
+
+def test_how_old_the_token_is_and_when_trust_ends(library: Library) -> None:
+    told = library.status()
+    now = time.time()
+    assert all(now - 600 < zone["token_received"] < now for zone in told["zones"])
+    assert 29 * _DAY < told["trusted_until"] - now < 31 * _DAY
+    assert "PrimarySync: " in (text := library.icloudfs("status").stdout)
+    assert "sync token" in text and "29 days from now" in text
+
+    library.icloudfs("logout")
+    assert library.status()["trusted_until"] is None
+    assert "needed: icloudfs login" in library.icloudfs("status").stdout
+
+
+def test_bytes_of_each_status_add_up(library: Library, icloud: LocalICloud) -> None:
+    library.mount()
+    photo = library.uncached(at_least=100_000)
+    photo.read_bytes()
+    icloud.control.set_fault("content", "flip")
+    broken = library.uncached(at_least=1000)
+    with pytest.raises(OSError):
+        broken.read_bytes()
+
+    counts = library.status()["assets"]
+
+    parts = [counts[f"bytes_{status}"] for status in ("downloaded", "failed", "pending")]
+    assert sum(parts) == counts["bytes"] and all(parts)
+    assert parts[0] >= photo.stat().st_size
+
+
+def test_a_watch_shows_what_changes(library: Library) -> None:
+    library.mount()
+    with _watching(library, "--json") as watch:
+        before = _next(watch)
+        library.uncached(at_least=1000).read_bytes()
+        while (now := _next(watch))["cache"]["contents"] == before["cache"]["contents"]:
+            pass
+        library.unmount()
+        while now["running"]:
+            now = _next(watch)
+        _end(watch, signal.SIGTERM)
+
+
+def test_a_watch_outlives_the_library(library: Library) -> None:
+    with _watching(library, "--json") as watch:
+        assert _next(watch)["database"]
+        library.icloudfs("reset-state", "--yes")
+        while _next(watch)["database"]:
+            pass
+        _end(watch, signal.SIGINT)
+
+
+def test_a_watch_ends_with_its_reader(library: Library) -> None:
+    with _watching(library) as watch:
+        assert watch.stdout is not None
+        assert watch.stdout.readline().startswith("Account")
+        watch.stdout.close()
+        assert watch.wait(10) == 0
+
+
+def test_a_watch_on_a_terminal_stays_in_its_place(library: Library) -> None:
+    environment = library.scratch.environment | library.environment | {"TERM": "xterm"}
+    command = [ICLOUDFS, "status", "--watch", "--every", "0.1"]
+    with Terminal(command, environment) as terminal:
+        terminal.expect("Account")
+        terminal.expect("\x1b[")  # back to the top
+        terminal.expect("Account")
+        terminal.press("\x03")
+        assert terminal.end() == 0
+    assert "Traceback" not in terminal.shown
+
+
+def _watching(library: Library, *options: str) -> subprocess.Popen[str]:
+    return library.scratch.start(
+        ICLOUDFS, "status", "--watch", "--every", "0.1", *options,
+        environment=library.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def _next(watch: subprocess.Popen[str]) -> Any:
+    assert watch.stdout is not None
+    return json.loads(watch.stdout.readline())
+
+
+def _end(watch: subprocess.Popen[str], how: signal.Signals) -> None:
+    watch.send_signal(how)
+    _, complaints = watch.communicate(timeout=10)
+    assert (watch.returncode, complaints) == (0, "")
