@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
+import trio
 
 from icloudfs.apple import SessionStore
 from icloudfs.config import Settings
@@ -24,6 +25,8 @@ _RELEASED = 1_790_000_000
 certificates do not verify by it."""
 _ROOM_AT_LEAST = 1 << 30
 """Bytes of disk below which reading photos soon fails."""
+_PATIENCE = 2.0
+"""Seconds for a mount to answer."""
 _WARN_BEFORE = 5 * 86_400
 """Seconds that a person may need to find the time for a code."""
 
@@ -123,13 +126,23 @@ def _sign_in(settings: Settings) -> Finding:
 
 def _stale_mounts() -> Iterator[Finding]:
     for mounted in mount_table.all_of_ours():
-        try:
-            mounted.path.stat()
-        except OSError as error:
-            says = f"{mounted.path} is dead: {error.strerror}"
-            yield Finding("mount", False, says, f"fusermount3 -uz '{mounted.path}'")
-        else:
+        complaint = trio.run(_complaint_of, mounted.path)
+        if complaint is None:
             yield Finding("mount", True, f"{mounted.path} answers")
+        else:
+            mend = f"fusermount3 -uz '{mounted.path}'"
+            yield Finding("mount", False, f"{mounted.path} {complaint}", mend)
+
+
+async def _complaint_of(mount_point: Path) -> str | None:
+    """Why a mount is of no use. One whose daemon hangs would hold us up for ever."""
+    with trio.move_on_after(_PATIENCE):
+        try:
+            await trio.to_thread.run_sync(mount_point.stat, abandon_on_cancel=True)
+        except OSError as error:
+            return f"is dead: {error.strerror}"
+        return None
+    return "does not answer"
 
 
 _LOOKS: tuple[Callable[[Settings], Finding], ...] = (

@@ -48,6 +48,13 @@ from icloudfs.units import size
 log = logging.getLogger(__name__)
 
 
+_PATIENCE = 2.0
+"""Seconds for whoever holds the lock and does not answer to begin to, or to let go of it."""
+
+_LOOK_EVERY = 0.05
+"""Seconds between two looks whether it has."""
+
+
 def _unheard(changes: list[Change]) -> None:
     """Nothing is mounted that could have old entries."""
 
@@ -62,18 +69,36 @@ async def perform(settings: Settings, request: Request, report: Report = to_nobo
 
     Raises AlreadyRunning if somebody holds it who does not answer, and what the request meets.
     """
-    holder = lock.holder(settings.cookie_directory, settings.username)
-    if holder is None:
-        async with opened(settings, type(request).__name__.lower()) as library:
-            return await library.handle(request, report)
     path = socket_path(settings.cookie_directory, settings.username)
-    try:
-        return await client.ask(path, request, report)
-    except client.NobodyThere as error:
-        raise AlreadyRunning(
-            f"icloudfs is already running for {settings.username} ({holder}), but does not answer.",
-            hint="Wait until it is done, or stop it.",
-        ) from error
+    while (holder := lock.holder(settings.cookie_directory, settings.username)) is not None:
+        try:
+            return await client.ask(path, request, report)
+        except client.NobodyThere as error:
+            if not await _comes_or_goes(settings, holder, error):
+                raise AlreadyRunning(
+                    f"icloudfs is already running for {settings.username} ({holder}),"
+                    " but does not answer.",
+                    hint="Wait until it is done, or stop it.",
+                ) from error
+    async with opened(settings, type(request).__name__.lower()) as library:
+        return await library.handle(request, report)
+
+
+async def _comes_or_goes(settings: Settings, holder: str, error: client.NobodyThere) -> bool:
+    """Give one that does not answer the time to begin or to end; whether it did.
+
+    One that cut us off must end: what it could not do for us it cannot do at a second try.
+    """
+    if isinstance(error, client.Hangs):
+        return False
+    path = socket_path(settings.cookie_directory, settings.username)
+    with trio.move_on_after(_PATIENCE):
+        while lock.holder(settings.cookie_directory, settings.username) == holder:
+            if not isinstance(error, client.CutOff) and await client.listens(path):
+                break
+            await trio.sleep(_LOOK_EVERY)
+        return True
+    return False
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from icloudfs.cli.reporting import reporting
 from icloudfs.config import Settings
 from icloudfs.control.messages import Evict, Pin, Prefetch, Request
 from icloudfs.errors import Incomplete
-from icloudfs.state.database import connect, database_path
+from icloudfs.state.database import database_path, look
 from icloudfs.state.summary import summarise
 from icloudfs.units import parse_size, size
 
@@ -31,8 +31,9 @@ def command(ctx: click.Context, settings: Settings) -> None:
 def _show(settings: Settings) -> None:
     path = database_path(settings.cookie_directory, settings.username)
     limit = size(settings.cache_limit) if settings.cache_limit else "none"
-    if path.exists():
-        cache = summarise(connect(path, write=False)).cache
+    connection = look(path)
+    if connection is not None:
+        cache = summarise(connection).cache
         click.echo(f"Directory  {cache.directory or settings.account_cache()}")
         click.echo(f"Use        {size(cache.bytes)} in {cache.contents} files")
     click.echo(f"Limit      {limit}")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
+import apsw
 import click
 
 from icloudfs.cli.options import account_options, with_account
 from icloudfs.config import Settings
 from icloudfs.errors import LoginNeeded
-from icloudfs.state.database import connect, database_path
+from icloudfs.state.database import database_path, look
 from icloudfs.state.summary import summarise
 from icloudfs.tree.directory import Directory
 
@@ -32,18 +32,18 @@ def command(settings: Settings, what: str, as_json: bool) -> None:
 
 
 def _libraries(settings: Settings) -> list[dict[str, Any]]:
-    connection = connect(_database(settings), write=False)
+    connection = _database(settings)
     return [{"name": zone.name, "photos": zone.photos} for zone in summarise(connection).zones]
 
 
 def _albums(settings: Settings) -> list[dict[str, Any]]:
-    connection = connect(_database(settings), write=False)
+    connection = _database(settings)
     rows = [{"name": path, "photos": photos} for path, photos in Directory(connection).albums()]
     return sorted(rows, key=lambda row: str(row["name"]).casefold())
 
 
-def _database(settings: Settings) -> Path:
-    path = database_path(settings.cookie_directory, settings.username)
-    if not path.exists():
+def _database(settings: Settings) -> apsw.Connection:
+    connection = look(database_path(settings.cookie_directory, settings.username))
+    if connection is None:
         raise LoginNeeded("The library was never listed.", hint="Run 'icloudfs sync'.")
-    return path
+    return connection

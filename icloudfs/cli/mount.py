@@ -18,7 +18,7 @@ from icloudfs.tree.layout import View
 
 
 @click.command("mount")
-@click.argument("mount_point", type=click.Path(path_type=Path))
+@click.argument("mount_point", type=Path)  # click.Path would look at it, and wait for a hung daemon
 @click.option("-f", "--foreground", is_flag=True, help="Stay here until it is unmounted.")
 @click.option("--allow-other", is_flag=True, default=None, help="Let other users look in.")
 @click.option("--uid", type=int, help="Owner of every file, by number.")

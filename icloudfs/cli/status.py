@@ -27,7 +27,7 @@ from icloudfs.control.socket import socket_path
 from icloudfs.errors import IcloudfsError
 from icloudfs.progress import Progress, to_nobody
 from icloudfs.state import lock
-from icloudfs.state.database import connect, database_path
+from icloudfs.state.database import database_path, look
 from icloudfs.state.summary import Run, Summary, ZoneState, list_status, summarise
 from icloudfs.tree.directory import Directory
 from icloudfs.units import duration, size
@@ -79,7 +79,7 @@ def _ended_like_by_ctrl_c() -> Iterator[None]:
     """Being told to end is the usual end of a watch."""
 
     def end(*_: object) -> None:
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)  # which trio knows how to take, whatever it is at
 
     before = signal.signal(signal.SIGTERM, end)
     try:
@@ -110,9 +110,10 @@ def _everything(settings: Settings, wanted: str | None) -> dict[str, Any]:
     }
     if everything["running"]:
         everything["now"] = trio.run(_now, settings)
-    if not path.exists():
-        return everything
-    with closing(connect(path, write=False)) as connection:
+    connection = look(path)
+    if connection is None:
+        return everything | {"database": None}
+    with closing(connection):
         everything |= msgspec.to_builtins(summarise(connection))
         if wanted:
             directory = Directory(connection)

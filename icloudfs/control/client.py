@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import trio
 
-from icloudfs.control.messages import Answer, Done, Failed, Request, decode_answer, encode
-from icloudfs.control.socket import lines, short
+from icloudfs.control.messages import Alive, Answer, Done, Failed, Request, decode_answer, encode
+from icloudfs.control.socket import SILENCE, lines, short
 from icloudfs.errors import IcloudfsError, ProtocolError
 from icloudfs.progress import Note, Progress, Report
 
@@ -19,17 +20,34 @@ class NobodyThere(IcloudfsError):
     """No process answers on the socket."""
 
 
+class CutOff(NobodyThere):
+    """It was asked, and ended before it was done."""
+
+
+class Hangs(NobodyThere):
+    """It gives no sign of life."""
+
+
 async def ask(path: Path, request: Request, report: Report) -> Any:
     """Have the process behind the socket ``path`` do something; its result.
 
     Raises NobodyThere, and whatever error the other side met.
     """
     async with await _connect(path) as stream:
-        await stream.send_all(encode(request) + b"\n")
         try:
+            await stream.send_all(encode(request) + b"\n")
             return await _outcome(stream, report)
         except trio.BrokenResourceError:
-            raise NobodyThere("The running icloudfs ended before it was done.") from None
+            raise CutOff("The running icloudfs ended before it was done.") from None
+
+
+async def listens(path: Path) -> bool:
+    """Whether some process does, on the socket ``path``."""
+    try:
+        async with await _connect(path):
+            return True
+    except NobodyThere:
+        return False
 
 
 async def _connect(path: Path) -> trio.SocketStream:
@@ -44,15 +62,24 @@ async def _connect(path: Path) -> trio.SocketStream:
 
 
 async def _outcome(stream: trio.SocketStream, report: Report) -> Any:
-    async for line in lines(stream):
+    incoming = lines(stream)
+    while (line := await _next(incoming)) is not None:
         match _decode(line):
+            case Alive():
+                pass
             case Progress() | Note() as told:
                 report(told)
             case Done(result):
                 return result
             case Failed(error, hint, exit_code):
                 raise _as_ours(error, hint, exit_code)
-    raise NobodyThere("The running icloudfs ended before it was done.")
+    raise CutOff("The running icloudfs ended before it was done.")
+
+
+async def _next(incoming: AsyncIterator[bytes]) -> bytes | None:
+    with trio.move_on_after(SILENCE):
+        return await anext(incoming, None)
+    raise Hangs(f"The running icloudfs has given no sign of life for {SILENCE:g} s.")
 
 
 def _decode(line: bytes) -> Answer:

@@ -90,7 +90,12 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     exit_code: int = 1
 
 
-Answer = Progress | Note | Done | Failed
+class Alive(msgspec.Struct, frozen=True, tag=True):
+    """Said now and then while a request is at work: so whoever waits can tell long work from a process
+    that hangs."""
+
+
+Answer = Progress | Note | Alive | Done | Failed
 
 encode = msgspec.json.Encoder().encode
 decode_request = msgspec.json.Decoder(Request).decode

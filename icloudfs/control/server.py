@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import select
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -16,6 +17,7 @@ import msgspec
 import trio
 
 from icloudfs.control.messages import (
+    Alive,
     Answer,
     Done,
     Failed,
@@ -23,7 +25,7 @@ from icloudfs.control.messages import (
     decode_request,
     encode,
 )
-from icloudfs.control.socket import lines, short
+from icloudfs.control.socket import BEAT, lines, short
 from icloudfs.errors import IcloudfsError, one_error
 from icloudfs.progress import Report
 
@@ -76,12 +78,13 @@ async def _answer(handler: Handler, stream: trio.SocketStream) -> None:
     async with stream:
         incoming = lines(stream)
         line = await anext(incoming, None)
-        if line is None:
-            return
+        if line is None or _has_gone(stream):
+            return  # who gave up while we could not answer was told that nothing is done
         outgoing, to_send = trio.open_memory_channel[Answer](math.inf)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_when_gone, incoming, nursery.cancel_scope)
             nursery.start_soon(_send, to_send, stream, nursery.cancel_scope)
+            nursery.start_soon(_beat, outgoing)
             with outgoing:
                 outgoing.send_nowait(await _outcome(handler, line, outgoing.send_nowait))
 
@@ -100,11 +103,24 @@ async def _outcome(handler: Handler, line: bytes, report: Report) -> Done | Fail
         )
 
 
+def _has_gone(stream: trio.SocketStream) -> bool:
+    look = select.poll()
+    look.register(stream.socket.fileno(), select.POLLRDHUP)
+    return bool(look.poll(0))
+
+
 async def _cancel_when_gone(incoming: Any, scope: trio.CancelScope) -> None:
     """A client that has gone wants no result: what runs for it alone is cut off."""
     with suppress(trio.BrokenResourceError):
         await anext(incoming, None)
     scope.cancel()
+
+
+async def _beat(outgoing: trio.MemorySendChannel[Answer]) -> None:
+    with suppress(trio.ClosedResourceError):  # the outcome is said, and on its way
+        while True:
+            await trio.sleep(BEAT)
+            outgoing.send_nowait(Alive())
 
 
 async def _send(

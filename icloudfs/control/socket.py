@@ -11,6 +11,12 @@ import trio
 
 from icloudfs.apple.session import stem
 
+BEAT = 1.0
+"""Seconds between two signs of life of the side that answers."""
+
+SILENCE = 8.0
+"""Seconds without one after which it is taken to hang."""
+
 LONGEST_LINE = 16 << 20
 """Bytes; a result that lists 100,000 files has some ten million."""
 

@@ -80,6 +80,21 @@ def connect(path: Path, *, write: bool) -> apsw.Connection:
     return connection
 
 
+def look(path: Path) -> apsw.Connection | None:
+    """A connection to read with; None if nothing is kept yet: there is no file, or it is just being
+    made or taken away. Raises as ``connect`` does."""
+    try:
+        connection = connect(path, write=False)
+    except StateDamaged:
+        if path.exists():
+            raise
+        return None
+    if _version(connection) == 0:
+        connection.close()
+        return None
+    return connection
+
+
 def create(path: Path) -> apsw.Connection:
     """A writing connection to the database at ``path``, made or migrated as far as need be.
 

@@ -1,18 +1,25 @@
 """One writer an account: the lock file beside the database.
 
-The lock is the kernel's (``flock``), so it ends with the process however that ends; the text in the
-file only tells others who holds it.
+The lock is the kernel's, so it ends with the process however that ends; the text in the file only tells
+others who holds it. It belongs to an open file description (``F_OFD_SETLK``, fcntl(2)): unlike that of
+``flock`` it can be looked at without being taken, so whoever only looks is in no writer's way.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import struct
 from pathlib import Path
 from types import TracebackType
 
 from icloudfs.apple.session import stem
 from icloudfs.errors import AlreadyRunning
+
+_FLOCK = "hhqqi0q"
+"""``struct flock``: type, whence, start, length, process."""
+
+_WHOLE_FILE = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
 
 
 def lock_path(cookie_directory: Path, account: str) -> Path:
@@ -33,7 +40,7 @@ class WriterLock:
         self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, _WHOLE_FILE)
         except BlockingIOError:
             holder = os.read(self._fd, 4096).decode("utf-8", "replace").strip()
             os.close(self._fd)
@@ -60,16 +67,16 @@ class WriterLock:
 
 
 def holder(cookie_directory: Path, account: str) -> str | None:
-    """Who holds the lock, or None if nobody does. Never waits and never takes it for longer."""
+    """Who holds the lock, or None if nobody does. Never waits, and never takes it."""
     path = lock_path(cookie_directory, account)
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
+        in_the_way = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _WHOLE_FILE)
+        if struct.unpack(_FLOCK, in_the_way)[0] == fcntl.F_UNLCK:
+            return None
         return os.read(fd, 4096).decode("utf-8", "replace").strip() or "another process"
     finally:
         os.close(fd)
-    return None

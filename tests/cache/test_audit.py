@@ -118,6 +118,25 @@ async def test_everything_that_can_be_wrong(
         assert not list(cache.places.leaving.iterdir())
 
 
+async def test_an_orphan_may_belong_to_what_is_not_listed_yet(
+    server: Server, directory: Path, database: Database
+) -> None:
+    """After reset-state without --cache nothing is known, and all that is here is still good."""
+    early, late = (server.add(some_bytes(200 * KIB, seed)) for seed in range(2))
+    announce(database, [(early, "EARLY.JPG")], listed=False)
+    async with running(directory, database, server):
+        pass  # a first start looks for such files by itself
+    async with running(directory, database, server) as cache:
+        orphan = cache.places.absolute(cache.places.content_path(late.checksum))
+        orphan.parent.mkdir(parents=True, exist_ok=True)
+        orphan.write_bytes(some_bytes(200 * KIB, 1))
+        found = await _verify(cache, repair=True)
+        assert (found.orphans, found.repaired) == (1, 0) and orphan.exists()
+        database.write_now(lambda c: c.execute("UPDATE zone SET listed = 1") and None)
+        found = await _verify(cache, repair=True)
+        assert (found.orphans, found.repaired) == (1, 1) and not orphan.exists()
+
+
 async def test_no_network_to_mend_with(
     server: Server, directory: Path, database: Database, photos: list[File]
 ) -> None:

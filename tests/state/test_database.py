@@ -329,3 +329,16 @@ def test_the_umask_does_not_matter(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "state.db").stat().st_mode) == 0o600
+
+
+def test_looking_at_what_is_not_there_yet(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    assert database.look(path) is None
+    path.touch()
+    assert database.look(path) is None, "another process is just making it"
+    create(path).close()
+    with closing(database.look(path)) as connection:  # type: ignore[type-var]
+        assert connection is not None
+    path.write_bytes(b"no database at all" * 100)
+    with pytest.raises(StateDamaged):
+        database.look(path)

@@ -6,11 +6,12 @@ import json
 import signal
 import subprocess
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.scratch import ICLOUDFS
+from tests.scratch import ICLOUDFS, wait_until
 from tests.whole.library import Library
 from tests.whole.local_icloud import LocalICloud
 from tests.whole.terminal import Terminal
@@ -22,11 +23,13 @@ def test_status_names_what_is_on_its_way(library: Library, icloud: LocalICloud) 
     library.mount()
     video = next(path for path in library.files("Videos") if path.stat().st_size > 33 << 20)
     icloud.control.set_fault("content", "throttle", bytes_per_second=1 << 20)
-    with video.open("rb") as reading:
-        reading.read(64 << 10)
-        (transfer,) = library.status()["now"]["transfers"]
-        assert transfer["path"].endswith(video.name)
-        assert 0 < transfer["done"] < transfer["size"] == video.stat().st_size
+    reader = library.scratch.start("cat", video, stdout=subprocess.DEVNULL)
+    wait_until(lambda: library.status()["now"]["transfers"], 30)
+    (transfer,) = library.status()["now"]["transfers"]
+    assert transfer["path"].endswith(video.name)
+    assert 0 < transfer["done"] < transfer["size"] == video.stat().st_size
+    reader.kill()
+    reader.wait()
 
 
 def test_how_old_the_token_is_and_when_trust_ends(library: Library) -> None:
@@ -90,7 +93,7 @@ def test_a_watch_ends_with_its_reader(library: Library) -> None:
 
 def test_a_watch_on_a_terminal_stays_in_its_place(library: Library) -> None:
     environment = library.scratch.environment | library.environment | {"TERM": "xterm"}
-    command = [ICLOUDFS, "status", "--watch", "--every", "0.1"]
+    command: list[str | Path] = [ICLOUDFS, "status", "--watch", "--every", "0.1"]
     with Terminal(command, environment) as terminal:
         terminal.expect("Account")
         terminal.expect("\x1b[")  # back to the top
