@@ -13,7 +13,7 @@ import logging
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -221,7 +221,8 @@ class Library:
             )
             result = SyncResult(figures.kind, figures.seen, figures.calls)
             await self.cache.drop_unreferenced()
-            self._check_albums(mirror, report)
+            if mirror.what == "albums":
+                self._check_albums(mirror, report)
             await self._mirror(mirror, figures.run, result, report)
             return result
         finally:
@@ -263,12 +264,13 @@ class Library:
                 f" room for {size(room)}: the newest are downloaded.",
                 report,
             )
-        done = await self.cache.prefetch(
-            _as_far_as(room, wanting(self.database, mirror, now)),
-            self._telling(report),
-            self.settings.connections,
-            None if too_much else wanted.files,
-        )
+        async with aclosing(wanting(self.database, mirror, now)) as coming:
+            done = await self.cache.prefetch(
+                _as_far_as(room, coming),
+                self._telling(report),
+                self.settings.connections,
+                None if too_much else wanted.files,
+            )
         result.downloaded, result.failed, result.bytes = done.fetched, done.failed_count, done.bytes
         if too_much:
             left = await self.database.read(question)

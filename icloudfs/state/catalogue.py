@@ -134,7 +134,8 @@ def counts(connection: apsw.Connection, zone: int) -> Counts:
     visible, hidden, deleted = _query(connection)(
         f"SELECT count(*) FILTER (WHERE {_IN_SIGHT}),"
         " count(*) FILTER (WHERE hidden AND NOT deleted), count(*) FILTER (WHERE deleted)"
-        " FROM asset a WHERE zone = ?1 AND NOT expunged"
+        # +: along the table. By the index on the zone it would be a hunt that takes fifteen times as long.
+        " FROM asset a WHERE +zone = ?1 AND NOT expunged"
         " AND listing = (SELECT listing FROM zone WHERE id = ?1)",
         (zone,),
     ).fetchone()
@@ -539,7 +540,8 @@ def unseen(connection: apsw.Connection, zone: int, limit: int) -> list[tuple[Kin
         found += (
             (kind, name)  # type: ignore[misc]
             for (name,) in query(
-                f"SELECT {name} AS wire FROM {kind} WHERE zone = ?1 AND listing < ?2"
+                # +: along the table, as in ``counts``.
+                f"SELECT {name} AS wire FROM {kind} WHERE +zone = ?1 AND listing < ?2"
                 " AND wire NOT IN (SELECT name FROM owed WHERE zone = ?1) LIMIT ?3",
                 (zone, listing, limit - len(found)),
             )

@@ -5,6 +5,7 @@ Functions on a connection; the caller chooses the transaction. Nothing here touc
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Iterator
 
 import apsw
@@ -245,23 +246,37 @@ def touch(connection: apsw.Connection, accessed: Iterable[tuple[str, int]]) -> N
 
 def cached_bytes(connection: apsw.Connection) -> int:
     """Bytes that count against the cache limit: everything but imported files."""
-    total = 0
-    for status, ranges, size in connection.execute(
-        "SELECT status, ranges, size FROM content WHERE path <> '' AND path NOT LIKE '/%'"
-    ):
-        assert isinstance(ranges, str) and isinstance(size, int)
-        if status == "downloaded":
-            total += size
-        else:
-            total += sum(stop - start for start, stop in msgspec.json.decode(ranges, type=Ranges))
-    return total
+    (whole,) = connection.execute(
+        # +: along the table, not along the index and from there into the table.
+        "SELECT coalesce(sum(size), 0) FROM content"
+        " WHERE +status = 'downloaded' AND path <> '' AND path NOT LIKE '/%'"
+    ).fetchall()[0]
+    assert isinstance(whole, int)
+    parts = connection.execute(
+        "SELECT ranges FROM content"
+        " WHERE status IN ('partial', 'failed') AND path <> '' AND path NOT LIKE '/%'"
+    )
+    return whole + sum(
+        stop - start
+        for (ranges,) in parts
+        for start, stop in msgspec.json.decode(str(ranges), type=Ranges)
+    )
 
 
 def least_recently_used(connection: apsw.Connection) -> Iterator[Content]:
     """What may be evicted, oldest first: neither imported nor pinned nor failed."""
-    for row in connection.execute(
-        f"SELECT {_COLUMNS} FROM content WHERE status IN ('downloaded', 'partial')"
-        " AND path <> '' AND path NOT LIKE '/%' AND NOT pinned ORDER BY accessed, checksum"
+    # Two walks along the index, merged. One query for both would sort everything there is, for a few.
+    return heapq.merge(
+        *(_by_age(connection, status) for status in ("downloaded", "partial")),
+        key=lambda content: (content.accessed, content.checksum),
+    )
+
+
+def _by_age(connection: apsw.Connection, status: str) -> Iterator[Content]:
+    for row in connection.cursor().execute(
+        f"SELECT {_COLUMNS} FROM content WHERE status = ?"
+        " AND path <> '' AND path NOT LIKE '/%' AND NOT pinned ORDER BY accessed, checksum",
+        (status,),
     ):
         yield _content(row)
 

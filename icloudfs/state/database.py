@@ -182,13 +182,15 @@ class Database:
             return await trio.to_thread.run_sync(self._run, transaction)
 
     async def read(self, question: Callable[[apsw.Connection], T]) -> T:
-        """Ask something large, in a thread, on a connection of its own."""
+        """Ask in a thread, on a connection of its own, what walks over much of the library.
 
-        def ask() -> T:
-            with closing(connect(self.path, write=False)) as connection:
-                return question(connection)
+        ``reader`` is for what one index answers: while it is asked, nobody's look-up is.
+        """
+        return await trio.to_thread.run_sync(self._ask, question)
 
-        return await trio.to_thread.run_sync(ask)
+    def _ask(self, question: Callable[[apsw.Connection], T]) -> T:
+        with told(self.path), closing(connect(self.path, write=False)) as connection:
+            return question(connection)
 
     def write_now(self, transaction: Callable[[apsw.Connection], T]) -> T:
         """The same for callers without an event loop: start-up and tests."""

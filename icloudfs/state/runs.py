@@ -27,9 +27,11 @@ class Figures(msgspec.Struct):
 
 
 def begin(connection: apsw.Connection, now: float) -> int:
-    """A new run; ``now`` in seconds. Rows left open by a process that died become interrupted."""
+    """A new run; ``now`` in seconds. A row left open by a process that died becomes interrupted: it can
+    only be the last, as every run closes the one before it."""
     connection.execute(
-        "UPDATE sync_runs SET interrupted = 1 WHERE completed_at IS NULL AND NOT interrupted"
+        "UPDATE sync_runs SET interrupted = 1 WHERE id = (SELECT max(id) FROM sync_runs)"
+        " AND completed_at IS NULL AND NOT interrupted"
     )
     connection.execute("INSERT INTO sync_runs (started_at) VALUES (?)", (now,))
     return connection.last_insert_rowid()

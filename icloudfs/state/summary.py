@@ -118,7 +118,8 @@ def _counts(query: Callable[..., Any]) -> Counts:
     )
     files, entries, size = query(
         "SELECT count(*), coalesce(sum(nlink), 0), coalesce(sum(size), 0) FROM inode"
-        " WHERE asset IS NOT NULL AND nlink > 0"
+        # +: along the table; by the index on the asset it takes more than twice as long.
+        " WHERE +asset IS NOT NULL AND nlink > 0"
     ).fetchone()
     return Counts(
         total=total,

@@ -295,7 +295,7 @@ class Listing:
     async def _shortage(self) -> int:
         """How many photos fewer are here than iCloud counts."""
         theirs = await self._counts([index.count for index in _INDEXES])
-        here = catalogue.counts(self._books.database.reader, self._zone.id)
+        here = await self._books.database.read(partial(catalogue.counts, zone=self._zone.id))
         return sum(
             max(theirs.get(index.count, 0) - count, 0)
             for index, count in (
@@ -334,8 +334,8 @@ class Listing:
         Not everything is in a list: a hidden photo's place in an album is not, for one. So each is
         looked up before it goes, and nothing that still exists leaves the tree.
         """
-        reader = self._books.database.reader
-        while unseen := catalogue.unseen(reader, self._zone.id, _LOOKED_UP_AT_ONCE):
+        some = partial(catalogue.unseen, zone=self._zone.id, limit=_LOOKED_UP_AT_ONCE)
+        while unseen := await self._books.database.read(some):
             records = await look_up(self._books, self._zone, [name for _, name in unseen])
             await self._store_or_remove(unseen, records)
 

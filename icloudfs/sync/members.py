@@ -10,6 +10,8 @@ So at such times the albums' counts are compared with ours, and those that hold 
 
 from __future__ import annotations
 
+from functools import partial
+
 from icloudfs.apple import member_count_id
 from icloudfs.state import catalogue, metadata
 from icloudfs.state.catalogue import StoredZone
@@ -53,7 +55,7 @@ async def _is_quiet(books: Books, zone: StoredZone) -> bool:
 
 async def _short_albums(books: Books, zone: StoredZone) -> list[str]:
     """Albums that hold more photos than we know of."""
-    here = catalogue.albums_with_members(books.database.reader, zone.id)
+    here = await books.database.read(partial(catalogue.albums_with_members, zone=zone.id))
     albums = list(here)
     short = []
     for start in range(0, len(albums), _COUNTS_A_CALL):

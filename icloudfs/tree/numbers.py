@@ -36,6 +36,11 @@ def of_file(zone: str, asset: str, rendition: Rendition, added: int | None) -> i
     )
 
 
+def first_added_in(second: int) -> int:
+    """Below it lie the numbers of all files that were added before a second since the epoch."""
+    return (second + _FIRST_SECOND) << _HASH_BITS
+
+
 def of_directory(*identity: str) -> int:
     """The number of a directory, by what it stands for: its view and month, or its album record."""
     return FIRST_DIRECTORY | _hash(62, "directory", *identity)

@@ -141,13 +141,18 @@ class _Contest:
 
 
 def no_longer_recent(connection: apsw.Connection, now: int) -> list[int]:
-    """Photos that are in ``Recent`` and were added too long before ``now`` (milliseconds)."""
+    """Photos that are in ``Recent`` and were added too long before ``now`` (milliseconds).
+
+    Inode numbers begin with the second of adding, so this looks at those that have to go and no others;
+    ``added`` itself decides, as it may have changed since the number was given.
+    """
+    since = recent_since(now)
     return [
         _integer(asset)
         for (asset,) in connection.execute(
             "SELECT DISTINCT a.id FROM dirent d JOIN inode i ON i.ino = d.ino"
-            " JOIN asset a ON a.id = i.asset WHERE d.parent = ? AND a.added <= ?",
-            (numbers.of_path(View.RECENT), recent_since(now)),
+            " JOIN asset a ON a.id = i.asset WHERE d.parent = ? AND d.ino < ? AND a.added <= ?",
+            (numbers.of_path(View.RECENT), numbers.first_added_in(since // 1000 + 1), since),
         )
     ]
 
