@@ -10,6 +10,9 @@ For the flat directories the scope is the library and not the directory, because
 leaves Favorites at any time: were names judged among the favourites alone, they would depend on who was
 marked first, and a database that is built anew could not know.
 
+What a batch of photos may want is read ahead with one query, and what they claim is written with one
+statement; in between ``Claims`` knows better than the table.
+
 Invariants:
 
 * (scope, key) belongs to one owner; keys are folded, so names that differ in case alone clash.
@@ -36,18 +39,55 @@ Keys = Sequence[str]
 Held = dict[int, set[str]]
 """What one owner has claimed: keys by scope."""
 
+Name = tuple[int, str]
+"""A scope and a key."""
+
+_NOBODY = 0
+"""No owner: ids of assets begin at 1."""
+
+_HOLDERS = """
+SELECT c.scope, c.key, c.owner
+  FROM json_each(?) j CROSS JOIN claim c ON c.scope = j.value ->> 0 AND c.key = j.value ->> 1
+"""
+
 
 class Claims:
-    """The ``claim`` table, in the caller's transaction."""
+    """The ``claim`` table, in the caller's transaction. What was claimed is in the table after ``write``."""
 
     def __init__(self, connection: apsw.Connection, *, provisional: bool) -> None:
         """``provisional``: decisions are those of a first listing, and contests are noted."""
         self._connection = connection
         self._execute: Callable[..., Any] = connection.execute
         self._provisional = provisional
+        self._owners: dict[Name, int] = {}
+        """Of every name that was looked at; _NOBODY if nobody has it."""
+        self._unwritten: set[Name] = set()
+        self._contests: list[tuple[int, str, int]] = []
+
+    def read_ahead(self, wanted: Iterable[Name]) -> None:
+        """Look up at once who has these names."""
+        names = set(wanted).difference(self._owners)
+        self._owners.update(dict.fromkeys(names, _NOBODY))
+        for scope, key, owner in self._execute(_HOLDERS, (_json(names),)):
+            self._owners[scope, key] = owner
+
+    def write(self) -> None:
+        """Write what was claimed and given up since the last time."""
+        owners, many = self._owners, self._connection.executemany
+        many(
+            "DELETE FROM claim WHERE scope = ? AND key = ?",
+            [name for name in self._unwritten if owners[name] == _NOBODY],
+        )
+        many(
+            "INSERT OR REPLACE INTO claim VALUES (?, ?, ?)",
+            [(*name, owners[name]) for name in self._unwritten if owners[name] != _NOBODY],
+        )
+        many("INSERT OR IGNORE INTO contest VALUES (?, ?, ?)", self._contests)
+        self._owners, self._unwritten, self._contests = {}, set(), []
 
     def held_by(self, owners: Iterable[int]) -> dict[int, Held]:
         """What each of these owners has claimed; those without a claim are left out."""
+        self.write()
         found: dict[int, Held] = {}
         for owner, scope, key in self._execute(
             "SELECT owner, scope, key FROM claim WHERE owner IN (SELECT value FROM json_each(?))",
@@ -108,21 +148,28 @@ class Claims:
 
     def take(self, scope: int, key: str, owner: int) -> bool:
         """Claim a name; False if anybody has it."""
-        self._execute("INSERT OR IGNORE INTO claim VALUES (?, ?, ?)", (scope, key, owner))
-        return self._connection.changes() == 1
+        if self.holder(scope, key) is not None:
+            return False
+        self._owners[scope, key] = owner
+        self._unwritten.add((scope, key))
+        return True
 
     def holder(self, scope: int, key: str) -> int | None:
-        row = self._execute(
-            "SELECT owner FROM claim WHERE scope = ? AND key = ?", (scope, key)
-        ).fetchone()
-        return None if row is None else int(row[0])
+        """Who has a name."""
+        owner = self._owners.get((scope, key))
+        if owner is None:
+            row = self._execute(
+                "SELECT owner FROM claim WHERE scope = ? AND key = ?", (scope, key)
+            ).fetchone()
+            owner = self._owners[scope, key] = _NOBODY if row is None else row[0]
+        return owner or None
 
     def release(self, owner: int, scope: int, keys: Iterable[str]) -> None:
-        """Give up some names in a scope."""
-        self._connection.executemany(
-            "DELETE FROM claim WHERE scope = ? AND key = ? AND owner = ?",
-            [(scope, key, owner) for key in keys],
-        )
+        """Give up some names in a scope, as far as the owner has them."""
+        for key in keys:
+            if self.holder(scope, key) == owner:
+                self._owners[scope, key] = _NOBODY
+                self._unwritten.add((scope, key))
 
     def release_other_scopes(self, owner: int, held: Held, keep: Iterable[int]) -> None:
         """Give up every claim of an owner, but for those in the scopes to ``keep``."""
@@ -131,14 +178,13 @@ class Claims:
 
     def release_all(self, owner: int, *, but: str = "") -> None:
         """Give up every claim of an owner, but for those of one name."""
+        self.write()
         self._execute("DELETE FROM claim WHERE owner = ? AND key <> ?", (owner, but))
 
     # -- contests --------------------------------------------------------------------------------
 
     def _note_contest(self, scope: int, asset: int, keys: Keys) -> None:
-        self._connection.executemany(
-            "INSERT OR IGNORE INTO contest VALUES (?, ?, ?)", [(scope, key, asset) for key in keys]
-        )
+        self._contests += [(scope, key, asset) for key in keys]
 
     def contestants(self, scope: int, key: str) -> set[int]:
         """The photos that wanted a name and did not get it."""
@@ -149,15 +195,22 @@ class Claims:
             )
         }
 
-    def end_contest(self, scope: int, keys: Iterable[str]) -> None:
+    def end_contest(self, scope: int, keys: Iterable[str]) -> int:
+        """Nobody wants these names any more; how many wishes that were."""
+        before = self._connection.total_changes()
         self._connection.executemany(
             "DELETE FROM contest WHERE scope = ? AND key = ?", [(scope, key) for key in keys]
         )
+        return self._connection.total_changes() - before
 
 
 def _variant_held(variant: Callable[[int], Keys], held: set[str]) -> int | None:
     """The variant that makes up exactly what is held: nearly always one of the first two."""
-    return next((number for number in range(2) if held == set(variant(number))), None)
+    for number in range(2):
+        keys = variant(number)
+        if len(held) == len(keys) and held.issuperset(keys):
+            return number
+    return None
 
 
 _VARIANTS_LOOKED_AT = 4
@@ -166,5 +219,5 @@ _VARIANTS_LOOKED_AT = 4
 _encode = msgspec.json.Encoder().encode
 
 
-def _json(values: Iterable[int]) -> str:
+def _json(values: Iterable[int | Name]) -> str:
     return _encode(list(values)).decode()

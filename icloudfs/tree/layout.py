@@ -139,19 +139,15 @@ def files(photo: Photo, of: Stem) -> Iterator[FileOf]:
     """Every file that the photo has now. None while its master is unknown."""
     if photo.master_resources is None:
         return
-    for rendition in Rendition:
-        content = _content(photo, rendition)
-        if content is not None:
-            yield FileOf(rendition, content, _extension(rendition, content, of))
+    for rendition, prefix in WIRE_PREFIX.items():
+        resources = photo.asset_resources if rendition in _EDITED else photo.master_resources
+        content = resources.get(prefix)
+        if content is None or (rendition is Rendition.EDITED_VIDEO and photo.subtype == _SLO_MO):
+            continue  # every slo-mo has one; it is the original with its ramps baked in
+        yield FileOf(rendition, content, _extension(rendition, content, of))
 
 
-def _content(photo: Photo, rendition: Rendition) -> StoredResource | None:
-    assert photo.master_resources is not None
-    if rendition is Rendition.EDITED_VIDEO and photo.subtype == _SLO_MO:
-        return None  # every slo-mo has one; it is the original with its ramps baked in
-    edited = rendition in (Rendition.EDITED, Rendition.EDITED_VIDEO)
-    resources = photo.asset_resources if edited else photo.master_resources
-    return resources.get(WIRE_PREFIX[rendition])
+_EDITED = frozenset({Rendition.EDITED, Rendition.EDITED_VIDEO})
 
 
 def _extension(rendition: Rendition, content: StoredResource, of: Stem) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from icloudfs.apple.wire import PRIMARY_ZONE
 from icloudfs.tree import names
 from icloudfs.tree.claims import Claims, Held
@@ -20,29 +18,20 @@ class Naming:
         self._files = files
         self._variants: list[list[str]] = []
         self._keys: list[list[str]] = []
-        self._decided: dict[int, list[bytes]] = {}
-
-    @property
-    def scopes(self) -> Iterable[int]:
-        """The scopes that were asked for."""
-        return self._decided.keys()
 
     def decide(self, claims: Claims, scope: int, held: Held) -> list[bytes]:
         """One name for each file, in their order; claims it if the photo is new in the scope."""
-        if scope not in self._decided:
-            chosen = claims.decide(scope, self._photo.id, self.keys, held.get(scope, set()))
-            self._decided[scope] = [
-                self._variants[number][at].encode() for at, number in enumerate(chosen)
-            ]
-        return self._decided[scope]
+        chosen = claims.decide(scope, self._photo.id, self.keys, held.get(scope, set()))
+        return [self._variants[number][at].encode() for at, number in enumerate(chosen)]
 
     def keys(self, number: int) -> list[str]:
         """The folded names of a variant."""
-        while len(self._keys) <= number:
-            made = self._make(len(self._keys))
+        keys = self._keys
+        while number >= len(keys):
+            made = self._make(len(keys))
             self._variants.append(made)
-            self._keys.append([names.fold(name) for name in made])
-        return self._keys[number]
+            keys.append([names.fold(name) for name in made])
+        return keys[number]
 
     def _make(self, number: int) -> list[str]:
         suffix = self._suffix(number)

@@ -32,6 +32,7 @@ from icloudfs.tree.claims import WHOLE_LIBRARY, Claims, Held
 from icloudfs.tree.directories import Directories
 from icloudfs.tree.journal import Journal
 from icloudfs.tree.layout import FileOf, Photo, Resources, View
+from icloudfs.tree.names import Stem
 from icloudfs.tree.naming import Naming
 
 _FILE_MODE = stat.S_IFREG | 0o444
@@ -93,6 +94,20 @@ class _Stored(msgspec.Struct, frozen=True):
     held: Held
 
 
+class _Plan(msgspec.Struct):
+    """Where a photo belongs, before its names are decided."""
+
+    stored: _Stored
+    stem: Stem
+    files: list[FileOf]
+    month: int
+    places: list[Place]
+    scopes: dict[int, None]
+    """Where its names are judged, in this order. Photos that are out of sight keep theirs, too: they
+    may come back."""
+    naming: Naming
+
+
 class Placing:
     """Applies changes to the tree within the caller's transaction."""
 
@@ -121,7 +136,10 @@ class Placing:
         # their names.
         self._gone: list[tuple[int, bytes, int]] = []
         self._come: list[tuple[int, bytes, int]] = []
+        self._new_inodes: list[tuple[Any, ...]] = []
         self._inodes: list[tuple[Any, ...]] = []
+        self._numbers: dict[tuple[int, str], int] = {}
+        """Of the new inodes, by photo and rendition."""
         self._descriptions: list[tuple[str, str, int, int]] = []
 
     def place_photos(self, assets: Iterable[int]) -> None:
@@ -133,8 +151,11 @@ class Placing:
     def place_together(self, assets: list[int]) -> None:
         """The same for photos that may swap names among each other."""
         found = self._look_up(assets)
-        for stored in found:
-            self._place(stored)
+        plans = [self._plan(stored) for stored in found]
+        self._claims.read_ahead(name for plan in plans for name in _new_names(plan))
+        self._number_new_files(plans)
+        for plan in plans:
+            self._place(plan)
         self._write()
         for asset in set(assets).difference(stored.photo.id for stored in found):
             self._remove_photo(asset)
@@ -204,30 +225,32 @@ class Placing:
 
     # -- one photo -------------------------------------------------------------------------------
 
-    def _place(self, stored: _Stored) -> None:
+    def _plan(self, stored: _Stored) -> _Plan:
         photo = stored.photo
         stem = layout.stem(photo)
         files = list(layout.files(photo, stem))
         path = layout.month(photo)
         month = numbers.of_path(layout.library(photo), *path)
-        naming = Naming(photo, stem, files)
-        wanted: list[list[Entry]] = [[] for _ in files]
-        scopes: set[int] = set()
+        places: list[Place] = []
+        scopes: dict[int, None] = {}
         if files:
-            # Photos that are out of sight keep their names too: they may come back.
-            naming.decide(self._claims, month, stored.held)
-            naming.decide(self._claims, WHOLE_LIBRARY, stored.held)
-            for directory, scope in self._places(stored, month, path):
-                for entries, name in zip(
-                    wanted, naming.decide(self._claims, scope, stored.held), strict=True
-                ):
-                    entries.append((directory, name))
-            scopes = {self._albums.number(stored.zone, album) for album in stored.albums}
-            scopes.update(naming.scopes)
+            places = list(self._places(stored, month, path))
+            scopes = dict.fromkeys((month, WHOLE_LIBRARY, *(scope for _, scope in places)))
+        return _Plan(stored, stem, files, month, places, scopes, Naming(photo, stem, files))
+
+    def _place(self, plan: _Plan) -> None:
+        stored = plan.stored
+        named = {
+            scope: plan.naming.decide(self._claims, scope, stored.held) for scope in plan.scopes
+        }
         if stored.held:
-            self._claims.release_other_scopes(photo.id, stored.held, scopes)
-        self._describe(stored, f"{stem.text}.{stem.extension}", files, month)
-        self._update(stored, files, wanted)
+            albums = {self._albums.number(stored.zone, album) for album in stored.albums}
+            self._claims.release_other_scopes(stored.photo.id, stored.held, albums | named.keys())
+        self._describe(plan)
+        entries = [
+            [(at, named[scope][n]) for at, scope in plan.places] for n in range(len(plan.files))
+        ]
+        self._update(stored, plan.files, entries)
 
     def _places(self, stored: _Stored, month: int, path: tuple[str, ...]) -> Iterator[Place]:
         photo, views = stored.photo, self._views
@@ -249,10 +272,11 @@ class Placing:
             if view in views:
                 yield make(view), WHOLE_LIBRARY
 
-    def _describe(self, stored: _Stored, plain: str, files: list[FileOf], month: int) -> None:
+    def _describe(self, plan: _Plan) -> None:
         """Keep what the ``assets`` view tells."""
+        files, stem, stored = plan.files, plan.stem, plan.stored
         original = next((f.content.checksum for f in files if f.rendition == "original"), "")
-        described = (original, plain if files else "", month)
+        described = (original, f"{stem.text}.{stem.extension}" if files else "", plan.month)
         if described != stored.described:
             self._descriptions.append((*described, stored.photo.id))
 
@@ -267,7 +291,9 @@ class Placing:
             after = (mode, content.size, mtime, ctime, len(entries), content.checksum)
             ino, before = existing.pop(file.rendition, (0, ()))
             if not before:
-                ino = self._create_inode(photo, file, after)
+                ino = self._numbers[photo.id, file.rendition]
+                self._new_inodes.append((ino, *after, photo.id, file.rendition))
+                self._journal.inode_created(ino, after)
             elif before != after:
                 self._inodes.append((*after, ino))
                 self._journal.inode_changed(ino, before, after)
@@ -275,20 +301,35 @@ class Placing:
         for ino, before in existing.values():
             self._remove_inode(ino, before, stored.entries.get(ino, set()), photo.modified)
 
-    def _create_inode(self, photo: Photo, file: FileOf, attributes: tuple[Any, ...]) -> int:
-        ino = numbers.of_file(photo.zone_name, photo.name, file.rendition, photo.seniority)
-        while True:
-            self._execute(
-                "INSERT OR IGNORE INTO inode"
-                " (ino, mode, size, mtime, ctime, nlink, checksum, asset, rendition)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (ino, *attributes, photo.id, file.rendition),
+    def _number_new_files(self, plans: list[_Plan]) -> None:
+        """Inode numbers for the files of a batch that have none yet."""
+        wanted = {
+            (photo.id, file.rendition): numbers.of_file(
+                photo.zone_name, photo.name, file.rendition, photo.seniority
             )
-            if self._connection.changes() == 1:
-                break
-            ino += 1
-        self._journal.inode_created(ino, attributes)
-        return ino
+            for plan in plans
+            for photo in (plan.stored.photo,)
+            for file in plan.files
+            if file.rendition not in plan.stored.inodes
+        }
+        taken = self._existing(wanted.values())
+        self._numbers = {}
+        for file, ino in wanted.items():
+            while ino in taken:
+                ino += 1
+                taken |= self._existing([ino])
+            taken.add(ino)
+            self._numbers[file] = ino
+
+    def _existing(self, inos: Iterable[int]) -> set[int]:
+        """Those of these numbers that files have."""
+        return {
+            ino
+            for (ino,) in self._execute(
+                "SELECT ino FROM inode WHERE ino IN (SELECT value FROM json_each(?))",
+                (msgspec.json.encode(list(inos)).decode(),),
+            )
+        }
 
     def _change_entries(self, ino: int, there: set[Entry], wanted: list[Entry], when: int) -> None:
         for parent, name in there.difference(wanted):
@@ -325,7 +366,13 @@ class Placing:
 
     def _write(self) -> None:
         """Write what a batch came to, each kind of row with one statement."""
+        self._claims.write()
         many = self._connection.executemany
+        many(
+            "INSERT INTO inode (ino, mode, size, mtime, ctime, nlink, checksum, asset, rendition)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            self._new_inodes,
+        )
         many("DELETE FROM dirent WHERE parent = ? AND name = ? AND ino = ?", self._gone)
         many("INSERT INTO dirent VALUES (?, ?, ?)", self._come)
         for gone in self._gone:
@@ -341,7 +388,8 @@ class Placing:
             "UPDATE asset SET checksum = ?, filename = ?, month = ? WHERE id = ?",
             self._descriptions,
         )
-        self._gone, self._come, self._inodes, self._descriptions = [], [], [], []
+        self._new_inodes, self._inodes, self._descriptions = [], [], []
+        self._gone, self._come = [], []
 
 
 def read_photos(connection: apsw.Connection, assets: Iterable[int]) -> list[tuple[Photo, int]]:
@@ -352,6 +400,14 @@ def read_photos(connection: apsw.Connection, assets: Iterable[int]) -> list[tupl
         (_photo(fields), int(str(zone)))
         for *fields, zone, _, _, _ in connection.execute(_PHOTOS, (ids,))
     ]
+
+
+def _new_names(plan: _Plan) -> Iterator[tuple[int, str]]:
+    """The plain names of a photo in the scopes that it comes new to."""
+    for scope in plan.scopes:
+        if scope not in plan.stored.held:
+            for key in plan.naming.keys(0):
+                yield scope, key
 
 
 def _photo(fields: list[Any]) -> Photo:

@@ -23,9 +23,9 @@ def contests(connection: apsw.Connection) -> int:
     return _integer(connection.execute("SELECT count(*) FROM contest").fetchall()[0][0])
 
 
-def settle(connection: apsw.Connection, placing: Placing, limit: int) -> bool:
+def settle(connection: apsw.Connection, placing: Placing, limit: int) -> int:
     """Decide up to ``limit`` contested names anew, the photo that was added first, first, and place
-    the photos that are called differently now. Whether there was any to decide.
+    the photos that are called differently now. How many of ``contests`` that ended.
     """
     wanted = [
         (_integer(scope), str(key))
@@ -35,8 +35,9 @@ def settle(connection: apsw.Connection, placing: Placing, limit: int) -> bool:
     contest.look_up(wanted)
     for scope, key in wanted:
         contest.decide(scope, key)
+    contest.write()
     placing.place_together(sorted(contest.renamed))
-    return bool(wanted)
+    return contest.ended
 
 
 _RIVALS = """
@@ -65,6 +66,7 @@ class _Contest:
         self._known: dict[int, _Rival | None] = {}
         self._decided: set[tuple[int, str]] = set()
         self.renamed: set[int] = set()
+        self.ended = 0
 
     def look_up(self, wanted: list[tuple[int, str]]) -> None:
         """Fetch everybody who has or wants one of these names at once; the rest comes by and by."""
@@ -83,7 +85,11 @@ class _Contest:
             decided = rival.naming.decide(self._claims, scope, {})
             if {names.fold(name.decode()) for name in decided} != rival.held.get(scope):
                 self.renamed.add(rival.photo.id)
-        self._claims.end_contest(scope, keys)
+        self.ended += self._claims.end_contest(scope, keys)
+
+    def write(self) -> None:
+        """Write what was decided."""
+        self._claims.write()
 
     def _group(self, scope: int, key: str) -> tuple[list[_Rival], set[str]]:
         """Everybody who is in the contest by way of any name, and those names.

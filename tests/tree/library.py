@@ -115,8 +115,8 @@ class Library:
 
     def settle(self, zone: str = "PrimarySync", *, limit: int = 2) -> None:
         """The end of a first listing."""
-        more = True
-        while more:
+        ended = 1
+        while ended:
             before = invariants.snapshot(self.connection)
             with self.connection:
                 placing = Placing(
@@ -126,7 +126,7 @@ class Library:
                     first_listing=True,
                     final_names=True,
                 )
-                more = settle(self.connection, placing, limit)
+                ended = settle(self.connection, placing, limit)
                 self.changes = placing.finish()
             self.check(before)
         catalogue.set_listed(self.connection, self.zones[zone])
