@@ -54,4 +54,4 @@ class Books:
             self.figures.seen += stored.assets
             return stored.changes
 
-        self.publish(await self.database.write(transaction))
+        await self.database.write(transaction, self.publish)

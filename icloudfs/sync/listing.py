@@ -47,6 +47,8 @@ _INDEXES = (Index.ALL, Index.BURSTS, Index.HIDDEN, Index.RECENTLY_DELETED)
 _NAMES_A_TRANSACTION = 500
 _LOOKED_UP_AT_ONCE = 200
 _COUNTS_A_CALL = 100
+_WORKERS = 2
+"""For each connection: one fetches, one stores."""
 
 Job = Callable[[], Awaitable[object]]
 
@@ -58,6 +60,11 @@ class Listing:
         self._books = books
         self._zone = zone
         self._jobs: deque[Job] = deque()
+        """Pages of photos, and what plans them."""
+        self._member_jobs: deque[Job] = deque()
+        """Pages of albums' members, in turn with those of photos: a photo whose albums are known
+        before it comes is placed once."""
+        self._members_next = True
         self._total = 0
         self._done = 0
 
@@ -104,7 +111,7 @@ class Listing:
         done = await self._ranks_of(Index.ALL.listing)
         if 0 not in done:
             await self._first_page()
-        self._jobs.append(self._list_albums)  # the folders now; their members queue up at the end
+        self._jobs.append(self._list_albums)
         for index in _INDEXES:
             await self._plan_index(index, counts.get(index.count, 0))
         await self._work()
@@ -170,7 +177,7 @@ class Listing:
         self._books.report(Progress("listing", min(self._done, self._total), self._total))
 
     async def _work(self) -> None:
-        """Do the jobs in their order, as many at a time as there are connections.
+        """Do the jobs in their order: while pages are fetched over all connections, as many are stored.
 
         A worker stores its page before it fetches the next, so pages do not pile up in memory.
         """
@@ -180,8 +187,7 @@ class Listing:
         async def worker() -> None:
             nonlocal busy, changed
             while True:
-                if self._jobs:
-                    job = self._jobs.popleft()
+                if job := self._next_job():
                     busy += 1
                     try:
                         await job()
@@ -196,8 +202,17 @@ class Listing:
 
         with one_error():
             async with trio.open_nursery() as nursery:
-                for _ in range(int(self._books.requests.total_tokens)):
+                for _ in range(_WORKERS * int(self._books.requests.total_tokens)):
                     nursery.start_soon(worker)
+
+    def _next_job(self) -> Job | None:
+        self._members_next = not self._members_next
+        one, other = self._jobs, self._member_jobs
+        if self._members_next:
+            one, other = other, one
+        if one:
+            return one.popleft()
+        return other.popleft() if other else None
 
     # -- albums --------------------------------------------------------------------------------
 
@@ -217,7 +232,7 @@ class Listing:
         for album in albums:
             count = counts.get(member_count_id(album))
             if count != 0:
-                self._jobs.append(partial(self._list_members, album, count))
+                self._member_jobs.append(partial(self._list_members, album, count))
 
     async def _list_members(self, album: str, count: int | None) -> None:
         """The first page of an album's members; it plans the others by its own size."""
@@ -225,12 +240,12 @@ class Listing:
             return  # an earlier, interrupted listing got so far
         length = await self._store_members(album, 0)
         if count is None and length:
-            self._jobs.append(partial(self._list_members_on, album, length))
+            self._member_jobs.append(partial(self._list_members_on, album, length))
         elif count is not None and length:
             done = await self._ranks_of(_member_list(album))
             for rank in range(length, count, length):
                 if rank not in done:
-                    self._jobs.append(partial(self._store_members, album, rank))
+                    self._member_jobs.append(partial(self._store_members, album, rank))
 
     def _members_here(self, album: str) -> int:
         row = self._books.database.reader.execute(
@@ -355,27 +370,29 @@ class Listing:
                     catalogue.note_seen(connection, kind, self._zone.id, name)
             return place(connection, self._books.tree, self._zone, touched)
 
-        self._books.publish(await self._books.database.write(transaction))
+        await self._books.database.write(transaction, self._books.publish)
 
     async def _settle_names(self) -> None:
         """After a first listing: who keeps a plain name is decided by age, not by arrival."""
         if self._zone.listed:
             return
-        total = contests(self._books.database.reader)
-        more = total > 0
-        while more:
-            more, changes = await self._books.database.write(self._settle)
-            self._books.publish(changes)
-            left = contests(self._books.database.reader)
-            self._books.report(Progress("names", total - left, total))
+        total = await self._books.database.read(contests)
+        done, ended = 0, total
+        while ended:
+            ended, _ = await self._books.database.write(self._settle, self._publish_settled)
+            done += ended
+            self._books.report(Progress("names", done, total))
 
-    def _settle(self, connection: apsw.Connection) -> tuple[bool, list[Change]]:
+    def _publish_settled(self, settled: tuple[int, list[Change]]) -> None:
+        self._books.publish(settled[1])
+
+    def _settle(self, connection: apsw.Connection) -> tuple[int, list[Change]]:
         tree = self._books.tree
         placing = Placing(
             connection, views=tree.views, now=tree.clock(), first_listing=True, final_names=True
         )
-        more = settle(connection, placing, _NAMES_A_TRANSACTION)
-        return more, placing.finish()
+        ended = settle(connection, placing, _NAMES_A_TRANSACTION)
+        return ended, placing.finish()
 
     async def _finish(self) -> None:
         """The zone is listed; its token takes its place in the same transaction."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from hashlib import blake2b
 
 import apsw
@@ -36,10 +37,9 @@ async def rebuild_if_changed(
         return
     after = 0
     while after >= 0:
-        after, changes = await database.write(
-            lambda connection, after=after: _place_some(connection, tree, after)  # type: ignore[misc]
+        after, _ = await database.write(
+            partial(_place_some, tree=tree, after=after), lambda done: publish(done[1])
         )
-        publish(changes)
     await database.write(lambda c: metadata.put(c, metadata.CONFIG_HASH, wanted))
 
 

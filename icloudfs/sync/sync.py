@@ -281,8 +281,7 @@ class Sync:
 
         more = True
         while more:
-            more, changes = await self._database.write(some)
-            books.publish(changes)
+            more, _ = await self._database.write(some, lambda done: books.publish(done[1]))
 
         def last(connection: apsw.Connection) -> None:
             catalogue.remove_zone(connection, stored.id)
@@ -299,10 +298,8 @@ class Sync:
         old = no_longer_recent(self._database.reader, self._tree.clock()) if zones else []
         for start in range(0, len(old), _REMOVED_A_TRANSACTION):
             touched = Touched(assets=dict.fromkeys(old[start : start + _REMOVED_A_TRANSACTION]))
-            books.publish(
-                await self._database.write(
-                    partial(place, tree=self._tree, zone=zones[0], touched=touched)
-                )
+            await self._database.write(
+                partial(place, tree=self._tree, zone=zones[0], touched=touched), books.publish
             )
 
 

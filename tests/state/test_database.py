@@ -10,12 +10,15 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from contextlib import closing
+import threading
+from contextlib import closing, suppress
 from pathlib import Path
 
 import apsw
 import pytest
 import trio
+import trio.lowlevel
+import trio.testing
 
 from icloudfs.errors import DiskFull, IcloudfsError, StateDamaged, StateTooNew
 from icloudfs.state import database, metadata, schema
@@ -342,3 +345,77 @@ def test_looking_at_what_is_not_there_yet(tmp_path: Path) -> None:
     path.write_bytes(b"no database at all" * 100)
     with pytest.raises(StateDamaged):
         database.look(path)
+
+
+class _Writers:
+    """Tasks that write; the transactions whose keys are ``held`` wait for ``go``."""
+
+    def __init__(self, opened: Database, *held: str) -> None:
+        self._opened = opened
+        self._held = held
+        self.go = {key: threading.Event() for key in held}
+        self.scopes: dict[str, trio.CancelScope] = {}
+        self.told: list[str] = []
+        self.results: list[str] = []
+
+    async def write(self, key: str) -> None:
+        def transaction(connection: apsw.Connection) -> str:
+            if key in self._held:
+                self.go[key].wait()
+            metadata.put(connection, key, "value")
+            if key == "wrong":
+                raise ZeroDivisionError
+            return key
+
+        with self.scopes.setdefault(key, trio.CancelScope()), suppress(ZeroDivisionError):
+            self.results.append(await self._opened.write(transaction, self.told.append))
+
+    async def start(self, nursery: trio.Nursery, *keys: str) -> None:
+        """One after the other, each as far as it gets."""
+        for key in keys:
+            nursery.start_soon(self.write, key)
+            await trio.testing.wait_all_tasks_blocked()
+
+
+async def test_what_waits_is_written_together(tmp_path: Path) -> None:
+    """In one commit, in order; what one of them does wrong undoes nothing of the others."""
+    opened = Database(tmp_path / "state.db")
+    commits = 0
+
+    def committed() -> bool:
+        nonlocal commits
+        commits += 1
+        return False
+
+    opened._writer.set_commit_hook(committed)
+    writers = _Writers(opened, "first")
+    async with trio.open_nursery() as nursery:
+        await writers.start(nursery, "first", "a", "wrong", "b", "c")
+        writers.go["first"].set()
+    assert writers.told == ["first", "a", "b", "c"]
+    assert sorted(writers.results) == ["a", "b", "c", "first"]
+    assert commits == 2
+    assert metadata.get(opened.reader, "c") and not metadata.get(opened.reader, "wrong")
+    opened.close()
+
+
+async def test_cancelled_in_the_middle_of_a_group(tmp_path: Path) -> None:
+    """One whose turn has come is waited for, and its result is not lost; another is withdrawn."""
+    opened = Database(tmp_path / "state.db")
+    writers = _Writers(opened, "first", "leader")
+    async with trio.open_nursery() as nursery:
+        await writers.start(nursery, "first", "leader", "member", "withdrawn")
+        writers.scopes["withdrawn"].cancel()
+        await trio.testing.wait_all_tasks_blocked()
+        writers.go["first"].set()
+        while "first" not in writers.results:
+            await trio.lowlevel.checkpoint()
+        writers.scopes["leader"].cancel()
+        writers.scopes["member"].cancel()
+        await trio.testing.wait_all_tasks_blocked()
+        assert writers.results == ["first"]
+        writers.go["leader"].set()
+    assert sorted(writers.results) == ["first", "leader", "member"]
+    assert writers.told == ["first", "leader", "member"]
+    assert metadata.get(opened.reader, "withdrawn") is None
+    opened.close()

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-
-import apsw
+from typing import Any
 
 from icloudfs.apple import DeviceCode, ICloud, SessionStore
 from icloudfs.apple.endpoints import Endpoints
 from icloudfs.progress import Progress
 from icloudfs.simulator import Account, LibraryPlan, Simulator
 from icloudfs.state import catalogue
-from icloudfs.state.database import Database, T
+from icloudfs.state.database import Database, _Write
 from icloudfs.state.runs import Figures
 from icloudfs.sync.pages import Tree
 from icloudfs.sync.sync import Sync
@@ -38,22 +37,20 @@ class FragileDatabase(Database):
     after_commit = False
     _dead = False
 
-    def _run(self, transaction: Callable[[apsw.Connection], T]) -> T:
-        def dying(connection: apsw.Connection) -> T:
-            result = transaction(connection)
-            self._die_if_due(not self.after_commit)
-            return result
-
+    def _run(self, group: Sequence[Any]) -> None:
         if self._dead:
             raise Crash
         if self.crash_at is not None:
             self.crash_at -= 1
-        result = super()._run(dying)
-        self._die_if_due(self.after_commit)
-        return result
+        if self.after_commit:
+            super()._run(group)
+            self._die_if_due()
+        else:
+            # The last one of the group, before its commit.
+            super()._run([*group, _Write(lambda _: self._die_if_due(), None)])
 
-    def _die_if_due(self, here: bool) -> None:
-        if here and self.crash_at is not None and self.crash_at < 0:
+    def _die_if_due(self) -> None:
+        if self.crash_at is not None and self.crash_at < 0:
             self._dead = True
             raise Crash
 
