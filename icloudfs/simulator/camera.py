@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Literal
 
 import msgspec
@@ -152,6 +153,17 @@ class Camera:
         if kind in VIDEOS:
             return self._movie(kind, number, text, moment)
         return self._picture(kind, number, text, moment)
+
+    def instead(self, shot: Shot, file: Path) -> Shot:
+        """The same shot with a file of this machine for its original: any size, any content.
+
+        Raises OSError.
+        """
+        original, *others = shot.resources
+        blob = self._stored(blob_of(_Recipe(file.read_bytes)))
+        return msgspec.structs.replace(
+            shot, resources=(msgspec.structs.replace(original, blob=blob), *others)
+        )
 
     def edited(self, number: int, label: str, moment: Moment, version: int = 1) -> list[Resource]:
         """The renditions that an edit of a picture adds to its asset."""

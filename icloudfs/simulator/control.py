@@ -71,7 +71,7 @@ class Control:
             return _problem(404, f"no control called {request.method} {word!r}")
         try:
             return await handler(request, rest)
-        except (BadRequestError, UnknownFaultError, TypeError, ValueError) as error:
+        except (BadRequestError, UnknownFaultError, TypeError, ValueError, OSError) as error:
             return _problem(400, str(error))
         except KeyError as error:
             return _problem(404, str(error.args[0]))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace as _with
@@ -77,6 +78,8 @@ class Spec:
     kind: Kind = "heic"
     filename: str = ""
     """``IMG_nnnn`` and an extension if empty."""
+    file: str = ""
+    """Where the original lies on this machine, if it is not to be drawn. It must stay there."""
     name_form: NameForm = "bytes"
     uti_missing: bool = False
     taken: int | None = None
@@ -159,6 +162,8 @@ class Developer:
         taken = created if spec.taken is None else spec.taken
         moment = Moment(taken, spec.offset, spec.latitude, spec.longitude)
         shot = self._camera.shoot(spec.kind, number, filename, moment)
+        if spec.file:
+            shot = self._camera.instead(shot, Path(spec.file))
         master = self._master(spec, shot, filename, taken, created)
         asset = self._asset(spec, shot, master, taken, created)
         if spec.edited:

@@ -13,6 +13,7 @@ import httpx
 import pytest
 import trio
 
+from icloudfs.apple import checksum
 from icloudfs.simulator import (
     Account,
     Address,
@@ -199,3 +200,19 @@ async def test_an_error_in_the_body_comes_out_as_it_is() -> None:
     with pytest.raises(RuntimeError, match="mine"):
         async with Simulator(TINY).running():
             raise RuntimeError("mine")
+
+
+def test_the_phone_adds_a_file_of_this_machine(tmp_path: Path) -> None:
+    """A movie of any content and size, for whoever wants to know what he gets back."""
+    file = tmp_path / "own"
+    file.write_bytes(bytes(range(256)) * 1000)
+    with SimulatorThread(TINY) as running:
+        control = ControlClient(running.url)
+        added = control.phone("add_photo", kind="video", filename="OWN.MOV", file=str(file))
+        entry = next(one for one in control.manifest() if one["asset"] == added["asset"])
+        original = next(r for r in entry["renditions"] if r["rendition"] == "original")
+        assert original["size"] == 256_000
+        assert original["checksum"] == checksum.of(file.read_bytes())
+        assert control.content(original["checksum"]) == file.read_bytes()
+        with pytest.raises(ControlError, match="nowhere"):
+            control.phone("add_photo", kind="video", file=str(tmp_path / "nowhere"))
