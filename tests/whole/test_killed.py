@@ -68,13 +68,13 @@ def test_killed_during_the_first_listing(newcomer: Library, scratch: Scratch) ->
     icloud.control.reset_traffic()
     undisturbed.sync()
     pages = photo_pages(icloud)
-    icloud.control.set_fault("query", "delay", seconds=0.15)
+    icloud.control.set_fault("query", "delay", seconds=0.5)
     icloud.control.reset_traffic()
 
     seen = [0]
     for _ in range(3):
         newcomer.mount()
-        wait_until(lambda: newcomer.status()["assets"]["total"] >= seen[-1] + 150, 30)
+        wait_until(lambda: len(rows(newcomer)) >= seen[-1] + 150, 30)
         assert not all_listed(newcomer)
         newcomer.kill()
         seen.append(newcomer.status()["assets"]["total"])
@@ -91,10 +91,10 @@ def test_killed_during_the_first_listing(newcomer: Library, scratch: Scratch) ->
     undisturbed.mount()
     assert names == sorted(str(p.relative_to(undisturbed.mount_point)) for p in undisturbed.files())
     undisturbed.unmount()
-    # A killed daemon loses what was on its way: a page a connection.
+    # A killed daemon loses what was on its way: a page a connection, and as many that are being stored.
     again = photo_pages(icloud) - pages
     print(f"\n{pages} pages; killed with {seen[1:]} of {len(truth)} photos; {again} asked again")
-    assert again <= 3 * CONNECTIONS
+    assert again <= 3 * 2 * CONNECTIONS
 
 
 def recorded(library: Library, checksum: str) -> int:
