@@ -68,6 +68,7 @@ EXTENSIONS: dict[str, str] = {
     "jpeg": "JPG",
     "turned": "JPG",
     "large": "JPG",
+    "panorama": "JPG",
     "png": "PNG",
     "screenshot": "PNG",
     "raw+jpeg": "JPG",
