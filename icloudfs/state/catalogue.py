@@ -173,6 +173,16 @@ def owe(connection: apsw.Connection, zone: int, name: str, reason: str) -> None:
     connection.execute("INSERT OR REPLACE INTO owed VALUES (?, ?, ?)", (zone, name, reason))
 
 
+def without_master(connection: apsw.Connection, zone: int, masters: Sequence[str]) -> list[str]:
+    """Which of these masters nobody has told of."""
+    rows = connection.execute(
+        "SELECT DISTINCT value FROM json_each(?) WHERE NOT EXISTS"
+        " (SELECT 1 FROM master WHERE zone = ? AND name = value)",
+        (_json(masters), zone),
+    )
+    return [str(name) for (name,) in rows]
+
+
 def settle_debts(connection: apsw.Connection, zone: int, names: Sequence[str]) -> None:
     """These records came, or are known to be gone."""
     connection.execute(

@@ -64,6 +64,12 @@ def store_page(
     catalogue.settle_debts(connection, zone.id, [record.name for record in page])
     for record in refused:
         _owe(connection, zone, record)
+    # A photo that is restored or shown again comes alone. If that happens while the library is listed, it
+    # can be missed in both lists, and its master with it.
+    for name in catalogue.without_master(
+        connection, zone.id, [a.master for a in assets if a.master]
+    ):
+        catalogue.owe(connection, zone.id, name, "its photo came without it")
     return Stored(place(connection, tree, zone, touched), len(assets), len(refused))
 
 

@@ -219,3 +219,23 @@ async def test_progress_is_told(tmp_path: Path) -> None:
         await client.sync()
         listing = [p for p in client.progress if p.what == "listing"]
         assert listing and all(p.total and p.done <= p.total for p in listing)
+
+
+@pytest.mark.parametrize("out, back", [("delete", "restore"), ("hide", "unhide")])
+async def test_a_photo_that_comes_back_between_two_lists(
+    tmp_path: Path, out: str, back: str
+) -> None:
+    """It is in neither list any more, and the changes bring it without its master."""
+    async with lab(tmp_path) as account:
+        asset = account.phone.add_photo("jpeg").asset
+        getattr(account.phone, out)(asset)
+        client = account.client(connections=1)
+
+        def after_the_first_page() -> None:
+            client.after_publish = lambda: None
+            getattr(account.phone, back)(asset)
+
+        client.after_publish = after_the_first_page
+        await client.sync()
+        await client.sync()
+        await assert_right(account, client)
