@@ -39,6 +39,7 @@ Handler = Callable[Concatenate[Owner, P], Coroutine[Any, Any, T]]
 
 ERRNO: dict[type[errors.IcloudfsError], int] = {
     errors.ContentError: errno.EIO,
+    errors.ProtocolError: errno.EIO,
     errors.DiskFull: errno.ENOSPC,
     errors.Offline: errno.ENETUNREACH,
     errors.Throttled: errno.EBUSY,

@@ -22,6 +22,7 @@ import trio
 from icloudfs.mount import session_loop
 from icloudfs.tree.changes import Change, EntryAdded, EntryRemoved, InodeChanged
 from icloudfs.tree.directory import ROOT, Directory
+from icloudfs.tree.numbers import is_directory
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,9 @@ class Kernel:
                     _mark(stale, parent, ino)
                 case EntryRemoved(parent, name, ino):
                     # Watchers of a file that has other places must not hear that it was deleted.
-                    gone = self._directory.getattr(ino) is None
+                    # A directory that is told to be deleted stays dead for as long as anybody has it open,
+                    # also when it comes back under its number: the kernel would show it empty.
+                    gone = not is_directory(ino) and self._directory.getattr(ino) is None
                     yield _forget_entry(parent, name, ino if gone else 0)
                     _mark(stale, parent, ino)
                 case InodeChanged(ino, content):

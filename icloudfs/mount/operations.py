@@ -12,6 +12,7 @@ import itertools
 import os
 import stat
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 import pyfuse3
@@ -53,6 +54,16 @@ _DOTDOT_CURSOR = 2
 """Cursors behind ``.`` and ``..``. All others are inode numbers, which begin at 2^32."""
 
 
+class _Handle(NamedTuple):
+    """An open file."""
+
+    inode: Inode
+    """As it was when it was opened."""
+    checksum: str | None
+    """Of the content that is read; None for a special file."""
+    content: OpenFile
+
+
 class Operations(ReadOnly):
     """The handlers of one mount. They run on the event loop, one at a time between awaits."""
 
@@ -78,7 +89,7 @@ class Operations(ReadOnly):
         self._attributes = Attributes(settings)
         self._access = Access(self._attributes)
         self._missing = missing_entry()
-        self._handles: dict[FileHandleT, tuple[Inode, OpenFile]] = {}
+        self._handles: dict[FileHandleT, _Handle] = {}
         self._numbers = itertools.count(1)
 
     # -- names and attributes ----------------------------------------------------------------------
@@ -122,7 +133,7 @@ class Operations(ReadOnly):
         inode = self._directory.getattr(ino)
         if inode is not None:
             return inode
-        orphan = next((inode for inode, _ in self._handles.values() if inode.ino == ino), None)
+        orphan = next((h.inode for h in self._handles.values() if h.inode.ino == ino), None)
         if orphan is not None:
             # Gone from the library while somebody has it open: it lives until it is closed.
             return msgspec.structs.replace(orphan, nlink=0)
@@ -180,9 +191,11 @@ class Operations(ReadOnly):
             raise FUSEError(errno.EROFS)
         if self.settings.allow_other:
             self._require(inode, os.R_OK, ctx)
+        # Before the content: if they differ, the handle is refused rather than believed.
+        checksum = self._directory.checksum(inode)
         handle = self._open(inode)
         number = next(self._numbers)
-        self._handles[number] = self._inode(inode), handle
+        self._handles[number] = _Handle(self._inode(inode), checksum, handle)
         direct = self.direct_until_whole and not handle.whole
         return FileInfo(fh=number, keep_cache=not direct, direct_io=direct)
 
@@ -198,17 +211,22 @@ class Operations(ReadOnly):
     @guarded
     async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
         """Inline when the bytes are at hand: a thread for each read is four times slower
-        (facts/fuse.md §0.9)."""
-        _, handle = self._handles[fh]
-        data = handle.read_now(off, size)
+        (facts/fuse.md §0.9).
+
+        ESTALE once the file has another content: the kernel keeps one set of pages a file, and what an
+        old handle read would be shown to those who open the new content.
+        """
+        opened = self._handles[fh]
+        if self._directory.checksum(opened.inode.ino) not in (opened.checksum, None):
+            raise FUSEError(errno.ESTALE)
+        data = opened.content.read_now(off, size)
         if data is None:
-            data = await handle.read(off, size)
+            data = await opened.content.read(off, size)
         return data
 
     @guarded
     def release(self, fh: FileHandleT) -> None:
-        _, handle = self._handles.pop(fh)
-        handle.close()
+        self._handles.pop(fh).content.close()
 
     # -- the volume, permissions, xattrs -----------------------------------------------------------
 

@@ -189,6 +189,11 @@ class Directory:
         ).fetchone()
         return None if row is None else _file(row)
 
+    def checksum(self, ino: int) -> str | None:
+        """Of the content that file ``ino`` has now; None for a directory or an unknown number."""
+        row = self._execute("SELECT checksum FROM inode WHERE ino = ?", (ino,)).fetchone()
+        return None if row is None else row[0]
+
     def file_of(self, checksum: str) -> File | None:
         """Any file whose content is ``checksum``."""
         row = self._execute(

@@ -145,7 +145,7 @@ class Library:
 
     def files_of(self, asset: str, below: str = "") -> list[Path]:
         """Where the files of one photo appear."""
-        return [path for path in self.files(below) if _xattr(path, _ASSET) == asset]
+        return [path for path in self.files(below) if asset_of(path) == asset]
 
     def until_shown(self, asset: str, seconds: float = 15.0) -> list[Path]:
         """Wait until a photo is in the folder; where it appears."""
@@ -182,6 +182,11 @@ class Library:
 
 def checksum_of(path: Path) -> str:
     return _xattr(path, _CHECKSUM)
+
+
+def asset_of(path: Path) -> str:
+    """The photo that a file is of."""
+    return _xattr(path, _ASSET)
 
 
 def _xattr(path: Path, name: str) -> str:

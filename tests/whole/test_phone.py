@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.scratch import scratch_folder
-from tests.whole.library import ALL_VIEWS, Library, checksum_of
+from tests.whole.library import ALL_VIEWS, Library, asset_of, checksum_of
 from tests.whole.local_icloud import LocalICloud
 
 INTERVAL = 1.0
@@ -217,3 +219,42 @@ def test_an_open_file_survives_its_deletion(home: Library, phone: Callable[..., 
         until(home, lambda: not home.files_of(asset))
 
         assert opened.read() == content[16:]
+
+
+def test_edited_while_somebody_has_it_open(home: Library, phone: Callable[..., Any]) -> None:
+    """The kernel keeps one set of pages a file: what an old handle reads must not get into the new one."""
+    asset = a_photo(phone, home, filename="OPEN.JPG", kind="large")
+    phone("edit", asset=asset)
+    until(home, lambda: len(home.files_of(asset, "Library")) == 2)
+    path = next(p for p in home.files_of(asset, "Library") if "-edited" in p.name)
+    before = checksum_of(path)
+    with path.open("rb", buffering=0) as opened:
+        assert opened.read(4096)
+        phone("edit", asset=asset)
+        until(home, lambda: checksum_of(path) != before)
+        with pytest.raises(OSError) as stale:
+            opened.seek(0)
+            opened.read()
+        assert stale.value.errno == errno.ESTALE
+        assert path.read_bytes() == home.truth(path)
+    assert path.read_bytes() == home.truth(path)
+
+
+def test_a_folder_that_comes_back_while_somebody_is_in_it(
+    home: Library, phone: Callable[..., Any]
+) -> None:
+    one = a_photo(phone, home, kind="gif")
+    folder = home.files_of(one, "Animated")[0].parent
+    others = {asset_of(path) for path in folder.iterdir()} - {one}
+    for asset in others:
+        phone("delete", asset=asset)
+    until(home, lambda: {asset_of(path) for path in folder.iterdir()} == {one})
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        phone("delete", asset=one)
+        until(home, lambda: not folder.exists())
+        other = a_photo(phone, home, kind="gif")
+        until(home, lambda: home.files_of(other, "Animated"))
+        assert [asset_of(path) for path in folder.iterdir()] == [other]
+    finally:
+        os.close(descriptor)
