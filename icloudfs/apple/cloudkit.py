@@ -44,6 +44,12 @@ class CloudKitError(ProtocolError):
         self.reason = reason
         self.status = status
 
+    def __copy__(self) -> CloudKitError:
+        """As it is: to be made anew from its sentence would wrap that in another one."""
+        same = type(self).__new__(type(self), *self.args)
+        same.__dict__.update(self.__dict__)
+        return same
+
 
 class ZoneGone(CloudKitError):
     """The zone does not exist (any more)."""

@@ -130,7 +130,7 @@ class Fetch:
         self._busy = False
         self._read_unverified = False
         self.verdicts = 0
-        """How often the bytes proved not to be the content."""
+        """How often bytes that somebody was shown proved not to be the content."""
         self.last_verdict: ContentError | None = None
         self._stopped = False
         self._not_to_verify_before = -math.inf
@@ -440,7 +440,8 @@ class Fetch:
         """The bytes are not the content: none of them stays, and nobody may go on believing them."""
         log.warning("%s: %s", self.file.checksum, verdict)
         self._busy = True
-        self.verdicts += 1
+        if self._read_unverified:
+            self.verdicts += 1
         self.last_verdict = verdict
         self._places.clear()
         self._means.room.left(self.holding.present.total)

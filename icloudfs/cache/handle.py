@@ -1,8 +1,8 @@
 """An open file: what the mount reads from.
 
-Bytes may be shown before the whole is verified (fetch.py). Invariant: an open that was shown some which then
-proved wrong gets nothing but that error any more, so whoever copies through it does not end well. The next
-open begins anew.
+Bytes may be shown before the whole is verified (fetch.py). Invariant: if some which were shown, to whomever,
+prove wrong, every open from before gets nothing but that error any more, so whoever copies through it does not
+end well. The next open begins anew.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class OpenFile:
         self._fetch = fetch
         self._buffer = buffer
         self._open = True
-        self._believed: int | None = (
-            None  # the fetch's count of verdicts at the first unverified read
-        )
+        # The fetch's count of verdicts when it was opened. What others were shown counts as well: the
+        # kernel keeps one set of pages a file, and shows this reader theirs without asking.
+        self._believed = fetch.verdicts
 
     @property
     def whole(self) -> bool:
@@ -91,13 +91,11 @@ class OpenFile:
         raise ContentError("The cached file changes under us.")
 
     def _shown(self, start: int, stop: int) -> None:
-        if self._believed is None and not self.whole:
-            self._believed = self._fetch.verdicts
         self._fetch.was_read(start, stop)
 
     @property
     def _was_misled(self) -> bool:
-        return self._believed is not None and self._believed != self._fetch.verdicts
+        return self._believed != self._fetch.verdicts
 
     def close(self) -> None:
         """Nothing more will be read. Closing twice is no harm."""

@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from icloudfs.apple.cloudkit import ZoneGone
 from icloudfs.apple.content import ExpiredURL, Interrupted
 from icloudfs.apple.decode import DOWNLOAD_KEYS
 from icloudfs.apple.records import Record, Zone
+from icloudfs.errors import ContentUnavailable
 
 __all__ = ["NAMES_A_LOOKUP", "Download", "ExpiredURL", "ICloudSource", "Interrupted", "Source"]
 
@@ -78,7 +80,10 @@ class ICloudSource:
         self._timeout = timeout
 
     async def lookup(self, zone: Zone, names: Sequence[str]) -> Sequence[Record]:
-        return await self._icloud.photos.lookup(zone, names, DOWNLOAD_KEYS)
+        try:
+            return await self._icloud.photos.lookup(zone, names, DOWNLOAD_KEYS)
+        except ZoneGone as error:
+            raise ContentUnavailable(f"The library {zone.name} is gone from iCloud.") from error
 
     def download(
         self, url: str, start: int, stop: int, *, size: int

@@ -55,7 +55,8 @@ class FreshURLs:
         """
         key = (file.zone, file.record)
         resources = self._fresh.get(key)
-        if resources is None:
+        # What was looked up before an edit tells nothing of the content that the file has since.
+        if resources is None or not _is_of(resources.get(file.prefix), file):
             resources = await self._ask(key).wait()
         return _url(resources.get(file.prefix), file)
 
@@ -119,6 +120,10 @@ def _resources(record: Record | None, name: str) -> Resources:
             raise Throttled(f"iCloud put off the look-up of {name}: {told}.")
         raise ContentUnavailable(f"iCloud refused the look-up of {name}: {told}.")
     raise ContentUnavailable(f"iCloud has no record {name} any more.")
+
+
+def _is_of(resource: Resource | None, file: File) -> bool:
+    return resource is not None and resource.checksum == file.checksum
 
 
 def _url(resource: Resource | None, file: File) -> str:
