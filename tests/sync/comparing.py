@@ -1,4 +1,4 @@
-"""Whether two clients show the same library, and whether a client shows what the simulator holds.
+"""Whether two clients show and know the same library, and whether a client shows what the simulator holds.
 
 Directories and files are told by their inode numbers, which follow from iCloud's own names
 (tree/numbers.py) and are therefore the same for every client.
@@ -33,27 +33,22 @@ from tests.sync.account import Client
 from tests.tree.invariants import is_variant
 
 
-class Names:
-    """Every name that ever was in the account."""
+class Namesakes:
+    """Every name that ever was in the account, and whose it was."""
 
-    def __init__(self, simulator: Simulator) -> None:
-        self._simulator = simulator
+    def __init__(self) -> None:
         self._stems: dict[str, set[str]] = {}
         self._titles: dict[str, set[str]] = {}
 
-    def note(self) -> None:
-        """To be called after each action of the phone."""
-        for zone in self._simulator.cloud.zones():
-            for asset in zone.assets():
-                master = zone.master(asset.master)
-                if master is not None:
-                    stem = names.fold(master.filename.rpartition(".")[0])
-                    for mark in ("", "-edited"):
-                        self._stems.setdefault(stem + mark, set()).add(asset.name)
-            for album in zone.albums():
-                self._titles.setdefault(names.fold(names.sanitise(album.title)), set()).add(
-                    album.name
-                )
+    def note_photo(self, asset: str, filename: str) -> None:
+        """A photo is there whose original iCloud calls ``filename``."""
+        stem = names.fold(filename.rpartition(".")[0])
+        for mark in ("", "-edited"):
+            self._stems.setdefault(stem + mark, set()).add(asset)
+
+    def note_album(self, album: str, title: str) -> None:
+        """An album or a folder is there that is called ``title``."""
+        self._titles.setdefault(names.fold(names.sanitise(title)), set()).add(album)
 
     def may_differ(self, one: str, other: str, *, directory: bool) -> bool:
         """Whether an exception covers these two names of one thing."""
@@ -64,6 +59,24 @@ class Names:
         return any(_is_of(one, stem) and _is_of(other, stem) for stem in shared)
 
 
+class Names(Namesakes):
+    """Those of a simulator in this process."""
+
+    def __init__(self, simulator: Simulator) -> None:
+        super().__init__()
+        self._simulator = simulator
+
+    def note(self) -> None:
+        """To be called after each action of the phone."""
+        for zone in self._simulator.cloud.zones():
+            for asset in zone.assets():
+                master = zone.master(asset.master)
+                if master is not None:
+                    self.note_photo(asset.name, master.filename)
+            for album in zone.albums():
+                self.note_album(album.name, album.title)
+
+
 def _is_of(name: str, stem: str) -> bool:
     """Whether a file name is that stem, plain or with a suffix, in any rendition."""
     folded = names.fold(name)
@@ -71,10 +84,24 @@ def _is_of(name: str, stem: str) -> bool:
     return any(is_variant(folded, f"{stem}{mark}.{extension}") for mark in ("", "-edited", "-alt"))
 
 
-def assert_same(one: Client, other: Client, known: Names) -> None:
+Entries = dict[tuple[int, int], str]
+"""The name of each thing in each of its places: (inode of the directory, its own inode) → name."""
+
+
+def assert_same(one: Client, other: Client, known: Namesakes) -> None:
     """Both clients show the same tree."""
-    here, there = _entries(one.reader), _entries(other.reader)
-    assert here.keys() == there.keys()
+    assert_same_tree(one.reader, other.reader, known)
+
+
+def assert_same_tree(one: apsw.Connection, other: apsw.Connection, known: Namesakes) -> None:
+    """Both databases hold the same tree."""
+    assert_same_entries(_entries(one), _entries(other), known)
+    assert _files(one) == _files(other)
+
+
+def assert_same_entries(here: Entries, there: Entries, known: Namesakes) -> None:
+    """The same things are in the same places, and have the same names with the exceptions above."""
+    assert here.keys() == there.keys(), (_beyond(here, there), _beyond(there, here))
     for place in here:
         if here[place] != there[place]:
             directory = place[1] >= FIRST_DIRECTORY
@@ -82,10 +109,13 @@ def assert_same(one: Client, other: Client, known: Names) -> None:
                 here[place],
                 there[place],
             )
-    assert _files(one.reader) == _files(other.reader)
 
 
-def _entries(connection: apsw.Connection) -> dict[tuple[int, int], str]:
+def _beyond(here: Entries, there: Entries) -> dict[tuple[int, int], str]:
+    return {place: name for place, name in here.items() if place not in there}
+
+
+def _entries(connection: apsw.Connection) -> Entries:
     return {
         (int(str(parent)), int(str(ino))): bytes(name).decode()
         for parent, name, ino in connection.execute("SELECT parent, name, ino FROM dirent")
@@ -101,6 +131,46 @@ def _files(connection: apsw.Connection) -> dict[int, tuple[Any, ...]]:
             " WHERE asset IS NOT NULL AND nlink > 0"
         )
     }
+
+
+_RECORDS = {
+    "zone": "area, name, owner, listed, relisting, members_due",
+    "master": "name, filename, uti, resources, width, height, modified",
+    "asset": "name, master, taken, added, zone_offset, time_zone, favorite, hidden, deleted, expunged,"
+    " subtype, subtype_v2, burst, burst_flags, adjustment, render_type, width, height, duration,"
+    " caption, description, keywords, latitude, longitude, altitude, resources, created, modified,"
+    " checksum",
+    "owed": "name, reason",
+}
+"""What iCloud says, by table: all but the numbers that a database gives by itself, and the names and
+months of the tree."""
+
+_LISTED_IN_PART = {
+    "album": "name, title, kind, parent, position, created, modified",
+    "relation": "asset, album, created",
+}
+"""The same, of which a listing tells a part: not what lies in a folder that was deleted, nor that a hidden
+photo is in an album."""
+
+
+def assert_same_records(one: apsw.Connection, fresh: apsw.Connection) -> None:
+    """A database knows of iCloud what one knows that has listed everything just now."""
+    for table, columns in _RECORDS.items():
+        here, there = _records(one, table, columns), _records(fresh, table, columns)
+        assert here == there, (table, here ^ there)
+    for table, columns in _LISTED_IN_PART.items():
+        here, there = _records(one, table, columns), _records(fresh, table, columns)
+        assert here >= there, (table, there - here)
+
+
+def _records(connection: apsw.Connection, table: str, columns: str) -> set[tuple[Any, ...]]:
+    of_row = ", ".join(f"t.{column.strip()}" for column in columns.split(","))
+    join = "" if table == "zone" else "JOIN zone ON zone.id = t.zone"
+    name = "t.name" if table == "zone" else "zone.name"
+    rows = connection.execute(f"SELECT {name}, {of_row} FROM {table} t {join}").fetchall()
+    found = {tuple(row) for row in rows}
+    assert len(found) == len(rows), f"rows of {table} are there twice"
+    return found
 
 
 _VIEWS = {
