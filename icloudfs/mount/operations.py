@@ -196,8 +196,10 @@ class Operations(ReadOnly):
         handle = self._open(inode)
         number = next(self._numbers)
         self._handles[number] = _Handle(self._inode(inode), checksum, handle)
+        # Pages that somebody was shown before the content was verified may be wrong, and the kernel may
+        # not have heard of it yet: whoever opens it now begins without them.
         direct = self.direct_until_whole and not handle.whole
-        return FileInfo(fh=number, keep_cache=not direct, direct_io=direct)
+        return FileInfo(fh=number, keep_cache=handle.whole, direct_io=direct)
 
     def _open(self, ino: int) -> OpenFile:
         file = self._directory.file(ino)
