@@ -11,7 +11,8 @@ from tests.mount.library import Library
 from tests.mount.mounted import Mount, names
 
 PHOTOS = 100_000
-FIRST_LIST = 3.0  # seconds from the start of the process; 0.2 to 0.45 measured, 1.3 on a busy machine
+# Seconds from the start of the process; 0.2 to 0.45 measured, 1.3 on a busy machine.
+FIRST_LIST = 3.0
 MEMORY = 100.0  # MB; 45 measured
 
 
