@@ -360,7 +360,7 @@ class _Audit:
         while orphans := await trio.to_thread.run_sync(search.next, _PAGE):
             for orphan in orphans:
                 await trio.lowlevel.checkpoint()
-                if self._is_claimed(orphan):
+                if self._is_claimed(orphan) or self._may_be_of_a_photo_to_come(orphan):
                     continue
                 self._result.orphans += 1
                 reason = "No content in the state is this file."
@@ -384,8 +384,7 @@ class _Audit:
     async def _dispose_of(self, orphan: Orphan) -> bool:
         """Take it for the content that it is named after, if that is lacking, or remove it.
 
-        Whether the file is no longer an orphan. While a library is not wholly listed, a file that bears
-        a checksum may be a photo's that is still to come, and stays.
+        Whether the file is no longer an orphan.
         """
         checksum = orphan.checksum
         file = self._cache.tree.file_of(checksum) if checksum is not None else None
@@ -395,17 +394,17 @@ class _Audit:
                 await self._cache.drop([file.checksum])
             with suppress(IcloudfsError):
                 await self._cache.fetch(file)  # finds it, and believes it when it has verified it
-        elif not self._may_be_somebodys(orphan, file):
+        elif not self._is_claimed(orphan):
             leaving = self._cache.places.next_leaving()
             orphan.path.rename(leaving)
             await trio.to_thread.run_sync(leaving.unlink)
         return not _identity_at(orphan.path) or self._has_row(orphan)
 
-    def _may_be_somebodys(self, orphan: Orphan, file: File | None) -> bool:
-        if self._is_claimed(orphan):
-            return True
-        nobody_yet = orphan.checksum is not None and file is None
-        return nobody_yet and not contents.is_catalogue_complete(self._cache.database.reader)
+    def _may_be_of_a_photo_to_come(self, orphan: Orphan) -> bool:
+        """While a library is not wholly listed, a file that bears a checksum is not nobody's yet."""
+        if orphan.checksum is None or contents.is_catalogue_complete(self._cache.database.reader):
+            return False
+        return self._cache.tree.file_of(orphan.checksum) is None
 
     def _could_be(self, orphan: Orphan, file: File) -> bool:
         """Whether it lies where the content belongs, and that is not here by another way."""
