@@ -1,4 +1,4 @@
-"""``python -m tests.bench``: one library from the simulator, or databases of several sizes side by side."""
+"""``python -m tests.bench``: one library, databases of several sizes side by side, or a race."""
 
 from __future__ import annotations
 
@@ -7,17 +7,24 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.bench import growth, listing, report
+from tests.bench import growth, listing, race, report
+
+_FAR = 80.0
+"""Milliseconds a call that a race adds, where it adds any: what Apple takes from a line at home."""
 
 
 def main() -> None:
     options = _parser().parse_args()
     figures: Any
-    if options.generated:
-        figures = growth.measure(options.generated, options.latency, options.rounds or 10)
+    if options.race:
+        latency = _FAR if options.latency is None else options.latency
+        figures = race.run(options.assets, latency, options.rounds or 5, options.only)
+        print(report.race_table(figures))
+    elif options.generated:
+        figures = growth.measure(options.generated, options.latency or 0.0, options.rounds or 10)
         print(report.table(figures))
     else:
-        figures = listing.measure(options.assets, options.latency, options.rounds or 5)
+        figures = listing.measure(options.assets, options.latency or 0.0, options.rounds or 5)
         print(report.page(figures))
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n")
@@ -33,7 +40,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PHOTOS",
         help="what a daemon costs beside a generated database of that size; may be given several times",
     )
-    parser.add_argument("--latency", type=float, default=0.0, help="milliseconds a call")
+    parser.add_argument("--latency", type=float, help="milliseconds a call (0; 80 in a race)")
+    parser.add_argument("--race", action="store_true", help="beside rclone mount, work by work")
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=race.names(),
+        default=[],
+        help="of a race: this work alone; may be given several times",
+    )
     parser.add_argument("--rounds", type=int, help="of each measurement (5, or 10 if generated)")
     parser.add_argument("--json", type=Path, help="write the figures there, too")
     return parser

@@ -35,3 +35,36 @@ def _shown(value: Any) -> str:
 
 def _ratio(small: Any, large: Any) -> str:
     return f"× {large / small:.2f}" if small and not isinstance(small, bool) else ""
+
+
+# -- a race ------------------------------------------------------------------------------------------
+
+
+def race_table(race: Figures) -> str:
+    """A line for each figure: raw, as a ratio, and whether it is what it must be."""
+    load = race["load_average"]
+    head = (
+        f"{race['assets']:,} assets, medians of {race['rounds']};"
+        f" load average {load['median']:.1f}, at most {load['most']:.1f}"
+    )
+    titles = f"{'':{_WORK}}{'ms':>5}{'icloudfs':>12}{'rclone':>12}{'yardstick':>12}{'ratio':>8}"
+    return "\n".join([head, "", titles + "  must be", *map(_race_line, race["figures"])])
+
+
+def _race_line(line: Figures) -> str:
+    medians = line["medians"]
+    name = f"{line['what']}: {line['figure']}"
+    raw = "".join(_raw(medians.get(who)) for who in ("icloudfs", "rclone", "yardstick"))
+    ratio = f"{line['ratio']:>8.3f}" if "ratio" in line else f"{'':8}"
+    verdict = {True: "met", False: "MISSED", None: ""}[line["met"]]
+    goal = f"  {line['must_be']:40} {verdict}" if line["must_be"] else ""
+    return f"{name:{_WORK}}{line['latency_ms']:>5.0f}{raw}{ratio}{goal}"
+
+
+def _raw(value: float | None) -> str:
+    if value is None:
+        return f"{'':12}"
+    return f"{value:>12,.0f}" if value >= 1000 else f"{value:>12.4g}"
+
+
+_WORK = 64

@@ -89,12 +89,14 @@ def _simulator(assets: int, latency: float) -> Iterator[str]:
         process.wait(PATIENCE)
 
 
-def wait_for(question: Callable[[], T | None], what: str, pause: float = 0.005) -> T:
+def wait_for(
+    question: Callable[[], T | None], what: str, pause: float = 0.005, patience: float = PATIENCE
+) -> T:
     """Ask again and again until there is an answer."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         answer = question()
         if answer is not None:
             return answer
         time.sleep(pause)
-    raise SystemExit(f"waited {PATIENCE:.0f} s for {what}")
+    raise SystemExit(f"waited {patience:.0f} s for {what}")

@@ -1,0 +1,210 @@
+"""The iCloud of a race: a generated library, with albums of what the works need beside it.
+
+    python -m tests.bench.racecourse --assets N --each N --ca-file FILE
+
+It is the simulator in a process of its own, with its TLS door: all contenders come through that one, as
+rclone knows no other. Printed are the URL of the plain door, for control, and that for HTTPS_PROXY.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import random
+import signal
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import trio
+from msgspec.structs import replace
+
+from icloudfs.simulator import Account, ControlClient, LibraryPlan, Simulator
+from icloudfs.simulator.blobs import Blob, Storehouse, Template, Wrap
+from icloudfs.simulator.camera import Camera, Kind, Moment, Shot
+from icloudfs.simulator.phone import Phone
+from tests.bench.stand import PATIENCE, wait_for
+
+MB = 1_000_000
+PHOTO_BYTES = 4 * MB
+VIDEO_BYTES = 400 * MB
+LONG_BYTES = 1000 * MB
+
+ALBUM = "Race"
+LONG = "LONG.MOV"
+FIVE_ALBUMS = ("One", "Two", "Three", "Four", "Five")
+SHARED = "SHARED.JPG"
+
+_QUIET = 1.0
+"""Seconds without a call after which nobody is thought to be at work any more."""
+
+
+def photo(number: int) -> str:
+    """A photo of 4 MB that nobody has read yet."""
+    return f"PHOTO_{number:02}.JPG"
+
+
+def copied_photo(number: int) -> str:
+    """Another one."""
+    return f"COPIED_{number:02}.JPG"
+
+
+def video(number: int) -> str:
+    """A video of 400 MB that nobody has read yet."""
+    return f"VIDEO_{number:02}.MOV"
+
+
+def tail(number: int) -> str:
+    """One more, of which only the end is read."""
+    return f"TAIL_{number:02}.MOV"
+
+
+class Racecourse:
+    """A running one, from outside."""
+
+    def __init__(self, url: str, proxy_url: str, authority: Path) -> None:
+        self.url = url
+        self.authority = authority
+        self.proxy_url = proxy_url
+        self.control = ControlClient(url)
+        self._masters: dict[str, str] = {}
+
+    @property
+    def door(self) -> dict[str, str]:
+        """The environment in which Apple's names lead here."""
+        return {"HTTPS_PROXY": self.proxy_url, "SSL_CERT_FILE": str(self.authority)}
+
+    def set_latency(self, milliseconds: float) -> None:
+        """From now on every answer takes so much longer."""
+        self.control.clear_faults()
+        if milliseconds:
+            self.control.set_fault("*", "delay", seconds=milliseconds / 1000)
+
+    def master_of(self, filename: str) -> str:
+        """The record name of a file's CPLMaster."""
+        if not self._masters:
+            self._masters = {
+                entry["filename"]: entry["master"] for entry in self.control.manifest()
+            }
+        return self._masters[filename]
+
+    def begin_counting(self) -> None:
+        self.control.reset_traffic()
+
+    def traffic(self) -> dict[str, Any]:
+        return self.control.traffic(log=False)
+
+    def settle(self) -> None:
+        """Wait until nobody has called for a while: what goes on in the background would be measured."""
+        before, since = -1, time.monotonic()
+
+        def quiet() -> bool | None:
+            nonlocal before, since
+            total = self.traffic()["total"]
+            if total != before:
+                before, since = total, time.monotonic()
+            return True if time.monotonic() - since > _QUIET else None
+
+        wait_for(quiet, "the contenders to come to rest", 0.1)
+
+
+@contextmanager
+def racecourse(home: Path, assets: int, each: int) -> Iterator[Racecourse]:
+    """One with a library of that size, and ``each`` of the photos and videos that can be read once."""
+    authority = home / "authority.pem"
+    options = ["--assets", str(assets), "--each", str(each), "--ca-file", str(authority)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.bench.racecourse", *options],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        url, proxy_url = (process.stdout.readline().strip() for _ in range(2))
+        yield Racecourse(url, proxy_url, authority)
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
+
+
+# -- inside ----------------------------------------------------------------------------------------
+
+
+class _LongTakes(Camera):
+    """A camera whose movies are as long as it is told: the product's simulator makes none over 40 MB."""
+
+    def __init__(self, storehouse: Storehouse) -> None:
+        super().__init__(storehouse, seed=0, drawn=False)
+        self._storehouse_too = storehouse
+        self.bytes = 0
+        """Size of the next original; 0 leaves it as it is."""
+
+    def shoot(self, kind: Kind, number: int, label: str, moment: Moment) -> Shot:
+        shot = super().shoot(kind, number, label, moment)
+        if not self.bytes:
+            return shot
+        blob = self._storehouse_too.add(_footage(self.bytes, number))
+        original, *others = shot.resources
+        return replace(shot, resources=(replace(original, blob=blob), *others))
+
+
+def _footage(size: int, number: int) -> Blob:
+    """So many bytes that are unlike those of any other number."""
+    end = struct.pack(">Q", number)
+    return _beginning(size - len(end)).blob(end)
+
+
+@functools.cache
+def _beginning(size: int) -> Template:
+    """What all footage of a size has in common: made, and hashed, once for all of it."""
+    block = random.Random(size).randbytes(1 << 20)
+    return Template((block * (size // len(block) + 1))[:size], Wrap())
+
+
+def _lay_out(simulator: Simulator, each: int) -> None:
+    """Put up the albums of the race."""
+    camera = _LongTakes(simulator.cloud.storehouse)
+    phone = Phone(simulator.cloud, camera, seed=2)
+    race = phone.create_album(ALBUM)
+
+    def shoot(filename: str, size: int, albums: list[str]) -> None:
+        camera.bytes = size
+        kind: Kind = "video" if filename.endswith(".MOV") else "jpeg"
+        phone.add_photo(kind, filename, albums=albums)
+
+    for number in range(each):
+        shoot(photo(number), PHOTO_BYTES, [race])
+        shoot(copied_photo(number), PHOTO_BYTES, [race])
+        shoot(video(number), VIDEO_BYTES, [race])
+        shoot(tail(number), VIDEO_BYTES, [race])
+    if each:
+        shoot(LONG, LONG_BYTES, [race])
+    shoot(SHARED, PHOTO_BYTES, [phone.create_album(title) for title in FIVE_ALBUMS])
+
+
+async def _run(assets: int, each: int, authority: Path) -> None:
+    # rclone cannot be given the code of a second factor without a person at its prompt.
+    simulator = Simulator(LibraryPlan(assets=assets), Account(two_factor="none"))
+    _lay_out(simulator, each)
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with simulator.running(proxy_port=0, ca_file=authority) as address:
+            print(address.url, address.proxy_url, sep="\n", flush=True)
+            await anext(signals)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--assets", type=int, required=True)
+    parser.add_argument("--each", type=int, required=True)
+    parser.add_argument("--ca-file", type=Path, required=True)
+    options = parser.parse_args()
+    trio.run(_run, options.assets, options.each, options.ca_file)
+
+
+if __name__ == "__main__":
+    main()
