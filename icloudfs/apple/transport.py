@@ -19,6 +19,7 @@ import httpx
 import msgspec
 
 from icloudfs.apple.endpoints import Endpoints
+from icloudfs.apple.network import use_large_pieces
 from icloudfs.apple.retry import Dropped
 from icloudfs.apple.session import Session
 from icloudfs.errors import ConfigError, Offline, ProtocolError
@@ -211,7 +212,7 @@ class Transport:
 
     def _new_client(self) -> httpx.AsyncClient:
         try:
-            return httpx.AsyncClient(
+            client = httpx.AsyncClient(
                 http1=True,
                 http2=False,
                 verify=self._trust,
@@ -226,6 +227,8 @@ class Transport:
             raise ConfigError(
                 "The proxy named by HTTPS_PROXY, HTTP_PROXY or ALL_PROXY cannot be used."
             ) from error
+        use_large_pieces(client)
+        return client
 
 
 def silence_http_libraries() -> None:
