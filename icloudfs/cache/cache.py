@@ -151,6 +151,8 @@ class Cache:
 
     async def _record_everything(self) -> None:
         for fetch in list(self._fetches.values()):
+            if fetch.holding.verified:
+                await _as_far_as_the_disk_lets(fetch.holding.keep)
             await record(fetch.holding)
             self._put_away(fetch)
         await self._ledger.record()

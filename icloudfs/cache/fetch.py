@@ -1,10 +1,11 @@
 """One content that somebody has open: what of it may be read, and getting the rest of it here.
 
 There is one ``Fetch`` a checksum, however many readers and files (cache.py). Readers wait; *pulls* bring
-ranges; whoever brings the last byte has the whole verified, in the same task.
+ranges; whoever brings the last byte has the whole verified, in the same task. Readers get it then, and do not
+wait until the disk has it for good.
 
 What may be read
-    Once whole and verified: everything. Before that
+    Once verified: everything. Before that
     * of a photo (up to ``whole_below`` bytes) its head alone, and only in small pieces: who sniffs at types
       or reads EXIF must not cost a download, but who copies must not get a byte that was not checked;
     * of a larger file what is present, but for the bytes that make it whole: it streams, and is verified
@@ -88,12 +89,13 @@ class Rules:
 
 
 class _Waiter:
-    """Somebody who needs ``[start, stop)``, or the whole."""
+    """Somebody who needs ``[start, stop)``, or the ``whole``, or even the whole ``kept`` for good."""
 
-    def __init__(self, start: int, stop: int, *, whole: bool) -> None:
+    def __init__(self, start: int, stop: int, *, whole: bool = False, kept: bool = False) -> None:
         self.start = start
         self.stop = stop
-        self.whole = whole
+        self.whole = whole or kept
+        self.kept = kept
         self.woken = trio.Event()
         self.error: Exception | None = None
 
@@ -128,6 +130,7 @@ class Fetch:
         self._waiters: set[_Waiter] = set()
         self._verdict: ContentError | None = None
         self._busy = False
+        self._is_hashing = False
         self._read_unverified = False
         self.verdicts = 0
         """How often bytes that somebody was shown proved not to be the content."""
@@ -140,7 +143,7 @@ class Fetch:
 
     def may_read(self, start: int, stop: int) -> bool:
         """Whether bytes ``[start, stop)`` are here and may be shown to a reader."""
-        if self.holding.whole:
+        if self.holding.verified:
             return True
         if not self.holding.present.covers(start, stop):
             return False
@@ -153,7 +156,7 @@ class Fetch:
 
     def was_read(self, start: int, stop: int) -> None:
         """A reader got these bytes: keep ahead of it."""
-        if self.holding.whole:
+        if self.holding.verified:
             return
         self._read_unverified = True
         if self._streams:
@@ -177,14 +180,14 @@ class Fetch:
         be away.
         """
         if self._streams or self._is_head(start, stop):
-            await self._wait(_Waiter(start, stop, whole=False))
+            await self._wait(_Waiter(start, stop))
         else:
-            await self.until_whole()
+            await self._wait(_Waiter(0, self.file.size, whole=True))
 
     async def until_whole(self) -> None:
-        """Wait until the content is whole and verified. Raises as ``until_readable``."""
+        """Wait until the content is whole, verified and kept. Raises as ``until_readable``."""
         if not self.holding.whole:
-            await self._wait(_Waiter(0, self.file.size, whole=True))
+            await self._wait(_Waiter(0, self.file.size, kept=True))
 
     async def _wait(self, waiter: _Waiter) -> None:
         if self._stopped:
@@ -209,7 +212,7 @@ class Fetch:
 
     def _is_satisfied(self, waiter: _Waiter) -> bool:
         if waiter.whole:
-            return self.holding.whole
+            return self.holding.whole or (self.holding.verified and not waiter.kept)
         return self.may_read(waiter.start, waiter.stop)
 
     def _wake_satisfied(self) -> None:
@@ -320,7 +323,7 @@ class Fetch:
         error: Exception | None = None
         try:
             with pull.scope:
-                await pull.run(self._wake_satisfied)
+                await pull.run(self._arrived)
         except IcloudfsError as known:
             error = known
         except Exception as unforeseen:
@@ -334,6 +337,21 @@ class Fetch:
             log.exception("What came of %s could not be kept", self.file.checksum)
             self._fail(ContentError(f"What came could not be kept: {unforeseen!r}"))
         finally:
+            self._notice_if_left_alone()
+
+    def _arrived(self) -> None:
+        self._wake_satisfied()
+        if not self._is_hashing:
+            self._is_hashing = True
+            self._nursery.start_soon(self._hash_what_is_here)
+
+    async def _hash_what_is_here(self) -> None:
+        """Beside the pulls, so that little is left to do when the last byte comes."""
+        try:
+            while await self.holding.hash_on():
+                pass
+        finally:
+            self._is_hashing = False
             self._notice_if_left_alone()
 
     async def _after(self, pull: Pull, error: Exception | None) -> None:
@@ -422,7 +440,9 @@ class Fetch:
     async def _verify(self) -> None:
         self._busy = True
         try:
-            await self.holding.complete()
+            await self.holding.verify()
+            self._wake_satisfied()
+            await self.holding.keep()
         except ContentMismatch as error:
             self._verdict = error
         except IcloudfsError as error:
@@ -495,7 +515,7 @@ class Fetch:
     @property
     def is_idle(self) -> bool:
         """Whether nobody has it open and nothing goes on."""
-        return not (self.readers or self._pulls or self._busy)
+        return not (self.readers or self._pulls or self._busy or self._is_hashing)
 
     @contextmanager
     def reading(self) -> Iterator[None]:

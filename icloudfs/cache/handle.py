@@ -32,9 +32,9 @@ class OpenFile:
         self._believed = fetch.verdicts
 
     @property
-    def whole(self) -> bool:
-        """Whether the content is on disk and verified: what the kernel reads may be kept."""
-        return self._fetch.holding.whole
+    def verified(self) -> bool:
+        """Whether every byte is here and was checked: nothing waits, and the kernel may keep it."""
+        return self._fetch.holding.verified
 
     def read_now(self, offset: int, size: int) -> bytes | None:
         """Up to ``size`` bytes at ``offset`` without waiting for disk or network, or None.

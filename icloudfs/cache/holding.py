@@ -4,8 +4,8 @@ Invariants
 
 * ``present`` names bytes that were written to the open file. What the database calls present was synced
   to the disk before (``record``), so a crash can lose ranges but never invent one.
-* ``whole`` means that the file is where its row in the database says, verified as far as it can be. Only
-  ``lose`` takes that back.
+* ``verified`` means that every byte is here and was checked, as far as it can be; ``whole`` that the file
+  is also synced, and where its row in the database says. Only ``lose`` and ``discard`` take that back.
 * ``lock`` is held by whoever moves the file or writes its row, so the row never lags behind the file.
 * The file stays open until the last user is gone (cache.py), also when it was unlinked meanwhile: a read
   in a thread can never meet somebody else's file under its number.
@@ -23,13 +23,14 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import apsw
 import trio
 
 from icloudfs.cache.places import Places
 from icloudfs.cache.ranges import RangeSet
-from icloudfs.cache.verify import Digests, digest, judge
+from icloudfs.cache.verify import Digests, RunningDigest, digest, judge
 from icloudfs.errors import CacheUnusable, DiskFull
 from icloudfs.state import contents
 from icloudfs.state.contents import Content
@@ -39,6 +40,19 @@ from icloudfs.tree.directory import File
 _Change = Callable[[apsw.Connection], None]
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+_WORTH_A_THREAD = 512 << 10
+_HASHED_AT_ONCE = 4 << 20
+"""Bytes; who brings the last byte waits for a piece at most."""
+
+
+class _Proof(NamedTuple):
+    """What a check came to."""
+
+    found: Digests
+    by_checksum: bool
+    """False if only the size could be checked."""
 
 
 class Holding:
@@ -60,6 +74,9 @@ class Holding:
         self._stale: list[int] = []
         self._made = False
         self._making = threading.Lock()
+        self._proof: _Proof | None = None
+        self._digest = RunningDigest()
+        self._hashing = threading.Lock()
         self._can_ask_not_to_wait = True
         self._recorded: list[tuple[int, int]] | None = []
         """What the row says; None if it says something that is not so."""
@@ -140,6 +157,11 @@ class Holding:
 
     # -- reading ---------------------------------------------------------------------------------
 
+    @property
+    def verified(self) -> bool:
+        """Whether every byte is here and may be shown."""
+        return self.whole or self._proof is not None
+
     def read_now(self, start: int, stop: int, buffer: memoryview) -> bytes | None:
         """Bytes that are here, if the kernel has them in memory; None if a thread has to wait.
 
@@ -195,6 +217,25 @@ class Holding:
                 rest = rest[written:]
                 start += written
 
+    async def hash_on(self) -> bool:
+        """Hash a piece more of what is here without a gap, while the rest is on its way; whether there
+        was one. A disk that fails is for ``verify`` to tell of."""
+        begun = self._digest
+        stop = min(self.present.reaches(begun.reached), begun.reached + _HASHED_AT_ONCE)
+        if stop - begun.reached < _WORTH_A_THREAD:
+            return False
+        try:
+            return await trio.to_thread.run_sync(self._hash, self._fd, begun, stop)
+        except OSError:
+            return False
+
+    def _hash(self, fd: int, begun: RunningDigest, stop: int) -> bool:
+        before = begun.reached
+        with self._hashing:
+            while begun.advance(fd, stop):
+                pass
+        return begun.reached > before
+
     async def record(self) -> None:
         """Make the row say what is here: the bytes first, then the ranges. Raises OSError, apsw.Error."""
         async with self.lock:
@@ -220,18 +261,34 @@ class Holding:
 
     # -- the end ---------------------------------------------------------------------------------
 
-    async def complete(self) -> None:
-        """Every byte is present: check them, and make the file the content.
+    async def verify(self) -> None:
+        """Every byte is present: check them. What this finds good may be read at once.
 
-        Raises ContentMismatch; the bytes are still there then, ``discard`` is the caller's.
+        Raises ContentMismatch; the bytes are still there then, ``discard`` is the caller's. Raises
+        DiskFull, CacheUnusable if the disk fails.
         """
         async with self.lock:
-            found = await trio.to_thread.run_sync(digest, self._fd)
-            verified = judge(self.checksum, self.size, found)
+            if self._proof is None:
+                try:
+                    found = await trio.to_thread.run_sync(self._finish, self._digest)
+                except OSError as error:
+                    raise storage_error(error) from error
+                self._proof = _Proof(found, judge(self.checksum, self.size, found))
+
+    def _finish(self, begun: RunningDigest) -> Digests:
+        with self._hashing:
+            return digest(self._fd, begun=begun)
+
+    async def keep(self) -> None:
+        """Make the verified file the content, for good, unless it is. Raises DiskFull, CacheUnusable."""
+        async with self.lock:
+            if self.whole:
+                return
+            assert self._proof is not None
             try:
                 # On the disk before the row says so: a power cut must not leave zeros with our word on.
                 await trio.to_thread.run_sync(os.fdatasync, self._fd)
-                await self._publish(found, verified)
+                await self._publish(self._proof.found, self._proof.by_checksum)
             except OSError as error:
                 raise storage_error(error) from error
             self.whole = True
@@ -294,6 +351,8 @@ class Holding:
 
     def _throw_away(self) -> None:
         self.present.clear()
+        self._proof = None
+        self._digest = RunningDigest()
         self.generation += 1
 
     def close(self) -> None:

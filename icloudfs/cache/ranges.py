@@ -54,6 +54,11 @@ class RangeSet:
         at = bisect_right(self._starts, start) - 1
         return at >= 0 and self._stops[at] >= stop
 
+    def reaches(self, start: int) -> int:
+        """Up to where every byte from ``start`` on is in the set; ``start`` if that one is not."""
+        at = bisect_right(self._starts, start) - 1
+        return max(start, self._stops[at]) if at >= 0 else start
+
     def holes(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
         """What of ``[start, stop)`` is not in the set, ascending."""
         at = bisect_right(self._stops, start)

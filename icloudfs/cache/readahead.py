@@ -11,7 +11,7 @@ from __future__ import annotations
 FIRST_WINDOW = (1 << 20) + (128 << 10)
 """Bytes; the kernel's own readahead adds 128 KiB to a first read of 1 MiB."""
 
-LARGEST_WINDOW = 32 << 20
+LARGEST_WINDOW = 128 << 20
 
 NEAR = 1 << 20
 """Bytes that a read may lie before or behind a place and still belong to it: the kernel sends its

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Callable
 
 import msgspec
@@ -33,23 +34,48 @@ def _uncounted(size: int) -> None:
     """Nobody watches the progress."""
 
 
-def digest(fd: int, count: Callable[[int], None] = _uncounted) -> Digests:
-    """Read the whole file ``fd``, telling ``count`` of each block's bytes.
+class RunningDigest:
+    """The digests of a file that is still being written: what is there in one piece is hashed already.
+
+    For threads, one at a time. It reads the file rather than what is written to it, so that it is the
+    file that is judged; the page cache has it.
+    """
+
+    def __init__(self) -> None:
+        self.reached = 0
+        """Bytes from the beginning on that were hashed."""
+        self._salted = apple.new_digest()
+        self._plain = hashlib.sha256()
+        self._buffer = memoryview(b"")
+
+    def advance(self, fd: int, stop: int) -> int:
+        """Hash on up to ``stop``, or the end of the file; how many bytes that were. Raises OSError."""
+        if not self._buffer:
+            self._buffer = memoryview(bytearray(_BLOCK))
+        read = os.preadv(fd, [self._buffer[: max(stop - self.reached, 0)]], self.reached)
+        self._salted.update(self._buffer[:read])
+        self._plain.update(self._buffer[:read])
+        self.reached += read
+        return read
+
+    def result(self) -> Digests:
+        """Of what was hashed so far."""
+        return Digests(self.reached, self._salted.digest(), self._plain.hexdigest())
+
+
+def digest(
+    fd: int, count: Callable[[int], None] = _uncounted, begun: RunningDigest | None = None
+) -> Digests:
+    """Read the file ``fd`` to its end, telling ``count`` of each block's bytes; where it was ``begun``
+    already, from there on.
 
     Ends early if the caller is cancelled. Raises OSError.
     """
-    salted = apple.new_digest()
-    plain = hashlib.sha256()
-    buffer = bytearray(_BLOCK)
-    size = 0
-    while read := os.preadv(fd, [buffer], size):
+    running = begun or RunningDigest()
+    while read := running.advance(fd, sys.maxsize):
         trio.from_thread.check_cancelled()
-        block = memoryview(buffer)[:read]
-        salted.update(block)
-        plain.update(block)
         count(read)
-        size += read
-    return Digests(size, salted.digest(), plain.hexdigest())
+    return running.result()
 
 
 def judge(checksum: str, size: int, found: Digests) -> bool:

@@ -11,8 +11,8 @@ class OpenFile(Protocol):
     """One open file. Offsets and sizes in bytes; a read ends early only at the end of the file."""
 
     @property
-    def whole(self) -> bool:
-        """Whether every byte is on this disk, so that no read can wait for the network."""
+    def verified(self) -> bool:
+        """Whether every byte is here and was checked: no read can wait for the network."""
 
     def read_now(self, offset: int, size: int) -> bytes | None:
         """The bytes if they can be had without waiting, else None. Called inline."""

@@ -39,7 +39,7 @@ from icloudfs.mount.read_only import ReadOnly
 from icloudfs.mount.settings import MountSettings
 from icloudfs.mount.special import SpecialFiles
 from icloudfs.mount.volume import Volume
-from icloudfs.mount.xattrs import Xattrs
+from icloudfs.mount.xattrs import USER, Xattrs
 from icloudfs.tree.directory import ROOT, Directory, Inode
 
 PAGE = 256
@@ -198,8 +198,8 @@ class Operations(ReadOnly):
         self._handles[number] = _Handle(self._inode(inode), checksum, handle)
         # Pages that somebody was shown before the content was verified may be wrong, and the kernel may
         # not have heard of it yet: whoever opens it now begins without them.
-        direct = self.direct_until_whole and not handle.whole
-        return FileInfo(fh=number, keep_cache=handle.whole, direct_io=direct)
+        direct = self.direct_until_whole and not handle.verified
+        return FileInfo(fh=number, keep_cache=handle.verified, direct_io=direct)
 
     def _open(self, ino: int) -> OpenFile:
         file = self._directory.file(ino)
@@ -248,11 +248,13 @@ class Operations(ReadOnly):
     def getxattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> bytes:
         if not self.settings.xattrs:
             raise FUSEError(errno.ENOSYS)
-        value = None
-        if self._xattrs.knows(name):
-            if self.settings.allow_other:
-                self._require(inode, os.R_OK, ctx)
-            value = self._xattrs.get(inode, name)
+        if not name.startswith(USER):
+            # Of no file here: after one such answer `ls -l` asks for ACLs and labels no more, where
+            # ENODATA has it ask twice a file.
+            raise FUSEError(errno.EOPNOTSUPP)
+        if self.settings.allow_other:
+            self._require(inode, os.R_OK, ctx)
+        value = self._xattrs.get(inode, name)
         if value is None:
             raise FUSEError(errno.ENODATA)
         return value

@@ -13,6 +13,9 @@ from datetime import UTC, datetime, timedelta, timezone
 import apsw
 import msgspec
 
+USER = b"user."
+"""What every name here begins with; those of other namespaces are the kernel's and the system's."""
+
 _QUERY = """
 SELECT asset.name, asset.master, zone.name, asset.added, asset.taken, asset.zone_offset, asset.time_zone,
        coalesce(master.filename, ''), asset.latitude, asset.longitude, asset.favorite, asset.hidden,
@@ -69,13 +72,9 @@ class Xattrs:
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
 
-    def knows(self, name: bytes) -> bool:
-        """Whether ``name`` can have a value at all. ``ls -l`` asks for two others a file: no query."""
-        return name.startswith(b"user.") and name in _VALUES
-
     def get(self, ino: int, name: bytes) -> bytes | None:
         """The value, or None if the file or directory has none of that name."""
-        photo = self._photo(ino)
+        photo = self._photo(ino) if name in _VALUES else None
         value = None if photo is None else _VALUES[name](photo)
         return value.encode() if value else None
 

@@ -228,9 +228,9 @@ async def running(
         nursery.cancel_scope.cancel()
 
 
-def is_whole(handle: OpenFile) -> bool:
-    """``handle.whole``, which a type checker would take for constant between two looks."""
-    return handle.whole
+def is_verified(handle: OpenFile) -> bool:
+    """``handle.verified``, which a type checker would take for constant between two looks."""
+    return handle.verified
 
 
 async def read_all(cache: Cache, file: File, size: int = 128 * KIB) -> bytes:

@@ -66,6 +66,7 @@ async def test_a_disk_that_stays_full_fails_that_read(
         handle.close()
         disk(1 << 40)
         assert await read_all(cache, large) == some_bytes(4 * MIB, 2)
+        await cache.fetch(large)
         row = contents.get(database.reader, large.checksum)
         assert row is not None and row.status == "downloaded"
         assert cache.usage == await database.write(contents.cached_bytes)

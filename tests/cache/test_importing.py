@@ -357,7 +357,7 @@ async def test_readers_and_partial_contents_in_the_way(
             result = await _import(cache, photos)
             assert (result.matched, result.already) == (2, 1)
         assert await opened.read(7 * MIB, KIB) == data[0][7 * MIB :][:KIB]
-        assert opened.whole
+        assert opened.verified
         opened.close()
         assert cache.usage == 8 * MIB
         assert not list(cache.places.partial.iterdir())

@@ -12,7 +12,7 @@ from icloudfs.apple.records import Rendition
 from icloudfs.errors import ContentMismatch
 from icloudfs.state import contents
 from icloudfs.state.database import Database
-from tests.cache.server import KIB, MIB, SHARED, Server, is_whole, read_all, running, some_bytes
+from tests.cache.server import KIB, MIB, SHARED, Server, is_verified, read_all, running, some_bytes
 
 HEAD = 128 * KIB
 
@@ -26,7 +26,7 @@ async def test_a_photo_is_read_verified_and_kept(
         assert await read_all(cache, file) == content
         assert cache.usage == len(content)
         handle = cache.open(file)
-        assert handle.whole
+        assert handle.verified
         assert handle.read_now(MIB, 100) == content[MIB : MIB + 100]
         handle.close()
     row = contents.get(database.reader, file.checksum)
@@ -42,7 +42,7 @@ async def test_opening_costs_nothing(server: Server, directory: Path, database: 
     file = server.add(some_bytes(MIB))
     async with running(directory, database, server) as cache:
         handle = cache.open(file)
-        assert not handle.whole
+        assert not handle.verified
         assert handle.read_now(0, 4096) is None
         await trio.sleep(0.05)
         handle.close()
@@ -117,10 +117,10 @@ async def test_a_small_first_read_costs_the_head_alone(
         # It is kept, also for the next who only looks.
         handle = cache.open(file)
         assert await handle.read(0, 4 * KIB) == content[: 4 * KIB]
-        assert not is_whole(handle)
+        assert not is_verified(handle)
         # The rest comes when it is read, and the head not again.
         assert await handle.read(4 * MIB, KIB) == content[4 * MIB : 4 * MIB + KIB]
-        assert is_whole(handle)
+        assert is_verified(handle)
         handle.close()
     assert server.sent == len(content)
 
@@ -154,7 +154,7 @@ async def test_a_file_not_larger_than_the_head_is_fetched_whole(
     async with running(directory, database, server) as cache:
         handle = cache.open(file)
         assert await handle.read(0, KIB) == content[:KIB]
-        assert handle.whole
+        assert handle.verified
         handle.close()
     assert len(server.gets) == 1
 
@@ -171,7 +171,7 @@ async def test_the_end_of_the_file_and_beyond(
         assert await handle.read(1000, 4096) == b"" and await handle.read(5000, 1) == b""
         handle.close()
         handle = cache.open(empty)
-        assert handle.whole and await handle.read(0, 10) == b""
+        assert handle.verified and await handle.read(0, 10) == b""
         handle.close()
         await cache.fetch(empty)
 

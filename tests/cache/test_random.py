@@ -109,7 +109,7 @@ async def _live_through(
                 await cache.fetch(file)
             await cache.fetch(file)
             handle = cache.open(file)
-            assert handle.whole or limit
+            assert handle.verified or limit
             for at in range(0, len(original), MIB):
                 assert await handle.read(at, MIB) == original[at : at + MIB]
             handle.close()
@@ -154,7 +154,7 @@ async def _read(handles: list[OpenFile], originals: list[bytes], read: Read) -> 
         assert len(data) == stop - start
         if data != original[start:stop]:
             # Only what may be shown before it is checked: a head in small pieces, or a stream.
-            assert not handle.whole
+            assert not handle.verified
             is_head = stop <= 128 * KIB and stop - start <= 64 * KIB
             assert is_head or len(original) > WHOLE_BELOW
 

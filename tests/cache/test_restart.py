@@ -18,7 +18,7 @@ from icloudfs.cache.places import Places
 from icloudfs.errors import CacheUnusable
 from icloudfs.state import contents
 from icloudfs.state.database import Database
-from tests.cache.server import KIB, MIB, Server, is_whole, read_all, running, some_bytes
+from tests.cache.server import KIB, MIB, Server, is_verified, read_all, running, some_bytes
 
 _DOWNLOADING = """
 import sys, trio
@@ -114,6 +114,7 @@ async def test_killed_between_the_rename_and_the_commit(
     path.write_bytes(content)
     async with running(directory, database, server) as cache:
         assert await read_all(cache, file) == content
+        await cache.fetch(file)
         assert cache.usage == len(content)
     assert server.gets == []
     row = contents.get(database.reader, file.checksum)
@@ -135,7 +136,7 @@ async def test_a_file_without_a_row_is_verified_before_it_is_believed(
         row = contents.get(database.reader, file.checksum)
         assert row is not None and row.status == "partial" and cache.usage == len(content)
         handle = cache.open(file)
-        assert not handle.whole
+        assert not handle.verified
         handle.close()
         with pytest.raises(Exception, match="Expected checksum"):
             await cache.fetch(file)
@@ -176,9 +177,9 @@ async def test_a_damaged_cached_file_is_fetched_again_without_asking(
         else:
             os.truncate(path, 1000)
         handle = cache.open(file)
-        assert not is_whole(handle)
+        assert not is_verified(handle)
         assert await handle.read(0, MIB) == content
-        assert is_whole(handle)
+        assert is_verified(handle)
         handle.close()
         assert cache.usage == MIB
     assert path.read_bytes() == content

@@ -25,12 +25,12 @@ async def test_a_large_file_is_read_while_it_comes(
     async with running(directory, database, server, whole_below=SMALL) as cache:
         handle = cache.open(file)
         assert await handle.read(0, 128 * KIB) == content[: 128 * KIB]
-        assert server.sent <= 2 * FIRST_WINDOW and not handle.whole
+        assert server.sent <= 2 * FIRST_WINDOW and not handle.verified
         handle.close()
         assert await read_all(cache, file) == content
         await cache.fetch(file)
         handle = cache.open(file)
-        assert handle.whole
+        assert handle.verified
         handle.close()
     row = contents.get(database.reader, file.checksum)
     assert row is not None and row.status == "downloaded" and row.verified

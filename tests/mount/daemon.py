@@ -63,10 +63,10 @@ class MadeUp:
     def __init__(self, file: File, gate: Gate) -> None:
         self._file = file
         self._gate = gate
-        self.whole = not file.checksum.startswith(("slow", "fail"))
+        self.verified = not file.checksum.startswith(("slow", "fail"))
 
     def read_now(self, offset: int, size: int) -> bytes | None:
-        return self._bytes(offset, size) if self.whole else None
+        return self._bytes(offset, size) if self.verified else None
 
     async def read(self, offset: int, size: int) -> bytes:
         if self._file.checksum.startswith("fail:"):

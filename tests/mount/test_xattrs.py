@@ -69,13 +69,28 @@ def test_what_has_no_value_is_not_there(mount: Mount) -> None:
     for path, name in (
         ("plain", "user.baloo.rating"),
         ("plain", "user.unknown"),
-        ("plain", "security.selinux"),
         ("", "user.icloudfs.asset"),
     ):
         with pytest.raises(OSError) as caught:
             os.getxattr(mount.path / path, name)
         assert caught.value.errno == errno.ENODATA
     assert os.listxattr(mount.path) == []
+
+
+def test_ls_asks_once_for_what_no_file_has(library: Library, place: Path) -> None:
+    for number in range(20):
+        library.file(ROOT_INO, f"photo {number}")
+    library.close()
+    with Mount(library.path, place / "mnt") as mount:
+        with pytest.raises(OSError) as caught:
+            os.getxattr(mount.path / "photo 0", "security.selinux")
+        assert caught.value.errno == errno.EOPNOTSUPP
+        before = mount.asked("getxattr")
+        listed = subprocess.run(
+            ["ls", "-l", mount.path], capture_output=True, text=True, check=True
+        ).stdout
+        assert "photo 19" in listed
+        assert mount.asked("getxattr") - before <= 2
 
 
 def test_programs_can_copy_them(mount: Mount, place: Path) -> None:
