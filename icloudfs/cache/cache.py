@@ -31,6 +31,7 @@ from icloudfs.cache.places import Places, checksum_of
 from icloudfs.cache.prefetching import Prefetch, PrefetchResult
 from icloudfs.cache.pull import Means
 from icloudfs.cache.reachability import Reachability
+from icloudfs.cache.readahead import Habits
 from icloudfs.cache.source import Source
 from icloudfs.cache.sweep import Sweep
 from icloudfs.cache.urls import FreshURLs
@@ -141,6 +142,7 @@ class Cache:
             reachability=Reachability(),
             room=self._room,
             ledger=self._ledger,
+            habits=Habits(),
             timeout=self._timeout,
         )
 

@@ -131,6 +131,8 @@ class Fetch:
         self._verdict: ContentError | None = None
         self._busy = False
         self._is_hashing = False
+        self._began = False
+        """Whether the beginning was asked for, and nothing beyond it yet."""
         self._read_unverified = False
         self.verdicts = 0
         """How often bytes that somebody was shown proved not to be the content."""
@@ -235,8 +237,12 @@ class Fetch:
         if not waiter.whole and self._streams:
             self._go_ahead(waiter.start, waiter.stop)
         elif not waiter.whole:
-            self._pull_missing(0, self._rules.head, None)
+            goes_on = self._means.habits.photos_are_read_on
+            if self._pull_missing(0, self._rules.head, None, goes_on=goes_on):
+                self._began = True
         elif not self._streams:
+            if not waiter.kept:
+                self._note_habit(reads_on=True)
             self._pull_missing(0, self.file.size, None)
         else:
             self._pull_next_window()
@@ -265,9 +271,25 @@ class Fetch:
         if place is None:
             place = self._new_place(start, now)
         if ahead := place.advance(start, stop, self.file.size, now):
-            self._pull_missing(*ahead, place)
+            self._pull_missing(*ahead, place, goes_on=self._will_go_on(place, ahead[0]))
         self._pull_missing(start, stop, place)
         self._check_if_complete()
+
+    def _will_go_on(self, place: Place, asked: int) -> bool:
+        """Whether who is at ``place`` is likely to read on beyond the window that begins at ``asked``."""
+        if asked > place.begin:
+            self._note_habit(reads_on=True)
+            return True
+        self._began = self._began or asked == 0
+        return asked == 0 and self._means.habits.films_are_read_on
+
+    def _note_habit(self, *, reads_on: bool) -> None:
+        """A reader went on beyond the beginning, or left."""
+        self._began = False
+        if self._streams:
+            self._means.habits.films_are_read_on = reads_on
+        else:
+            self._means.habits.photos_are_read_on = reads_on
 
     def _new_place(self, start: int, now: float) -> Place:
         if len(self._places) == _MOST_PLACES:
@@ -282,19 +304,41 @@ class Fetch:
                 pull.end_at(wanted)
                 self._new_place(wanted, trio.current_time())
 
-    def _pull_missing(self, start: int, stop: int, place: Place | None) -> None:
-        for span in list(self._unclaimed(start, stop)):
-            pull = Pull(
-                self.file,
-                self.holding,
-                self._means,
-                span,
-                place,
-                is_urgent=self._is_awaited_up_to,
-                is_wanted=self._is_wanted,
-            )
-            self._pulls.append(pull)
-            self._nursery.start_soon(self._carry_through, pull)
+    def _pull_missing(
+        self, start: int, stop: int, place: Place | None, *, goes_on: bool = False
+    ) -> bool:
+        """Have ``[start, stop)`` brought, by a pull that can go on beyond it if somebody ``goes_on``;
+        whether there was anything to bring."""
+        spans = list(self._unclaimed(start, stop))
+        for span in spans:
+            pull = next((pull for pull in self._pulls if pull.can_go_on(*span)), None)
+            if pull is not None:
+                pull.go_on(span[1])
+            else:
+                self._begin_pull(span, place, self._free_until(span[1]) if goes_on else span[1])
+        return bool(spans)
+
+    def _begin_pull(self, span: tuple[int, int], place: Place | None, reach: int) -> None:
+        for other in self._pulls:
+            if other.stop <= span[0]:
+                other.give_way(span[0])
+        pull = Pull(
+            self.file,
+            self.holding,
+            self._means,
+            span,
+            place,
+            reach,
+            is_urgent=self._is_awaited_up_to,
+            is_wanted=self._is_wanted,
+        )
+        self._pulls.append(pull)
+        self._nursery.start_soon(self._carry_through, pull)
+
+    def _free_until(self, offset: int) -> int:
+        """Up to where nothing from ``offset`` on is here, or on its way."""
+        hole = next(self._unclaimed(offset, self.file.size), None)
+        return hole[1] if hole is not None and hole[0] == offset else offset
 
     def _unclaimed(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
         claimed = RangeSet((pull.written, pull.stop) for pull in self._pulls)
@@ -538,9 +582,14 @@ class Fetch:
     def reader_left(self) -> None:
         """One reader fewer. A photo under way is finished; a large file is not fetched for nobody."""
         self.readers -= 1
-        if not self.readers and self._streams:
+        if not self.readers:
+            if self._began:
+                self._note_habit(reads_on=False)
             for pull in self._pulls:
-                pull.scope.cancel()
+                if self._streams:
+                    pull.scope.cancel()
+                else:
+                    pull.give_way(pull.stop)
         self._notice_if_left_alone()
 
     def _notice_if_left_alone(self) -> None:

@@ -2,10 +2,15 @@
 
 A pull ends with its range on disk, or with an error; never later than ``timeout`` seconds after the last
 byte came. What came stays: every try goes on where the last one stopped.
+
+A pull may have asked for more than its range, up to ``reach``: then it holds the line when the range is
+here, reading nothing, so that a reader who goes on costs no second request. What the network has delivered
+meanwhile is all that it costs if nobody does.
 """
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -17,7 +22,7 @@ from icloudfs.cache.eviction import Room
 from icloudfs.cache.holding import Holding
 from icloudfs.cache.ledger import Ledger
 from icloudfs.cache.reachability import Reachability
-from icloudfs.cache.readahead import Place
+from icloudfs.cache.readahead import Habits, Place
 from icloudfs.cache.source import Download, ExpiredURL, Interrupted, Source
 from icloudfs.cache.urls import FreshURLs
 from icloudfs.errors import (
@@ -62,12 +67,18 @@ class Means:
     reachability: Reachability
     room: Room
     ledger: Ledger
+    habits: Habits
     timeout: float
     """Seconds without progress after which a network wait ends."""
 
 
+HOLD = 0.25
+"""Seconds that the line is held for nobody in particular: a viewer that goes on does so at once."""
+
+
 class Pull:
-    """Bytes ``[written, stop)`` are still to come. ``stop`` may come down while it runs."""
+    """Bytes ``[written, stop)`` are still to come. While it runs, ``stop`` may come down, or go up to
+    ``reach``; no other pull claims anything between the two."""
 
     def __init__(
         self,
@@ -76,12 +87,14 @@ class Pull:
         means: Means,
         span: tuple[int, int],
         place: Place | None,
+        reach: int,
         is_urgent: Callable[[int], bool],
         is_wanted: Callable[[Pull], bool],
     ) -> None:
         """``is_urgent`` tells whether somebody waits for nothing beyond an offset, ``is_wanted`` whether
         anybody still has a use for the pull."""
         self.start, self.stop = span
+        self.reach = reach
         self.written = self.start
         self.place = place
         """The reader it runs ahead of, if it does."""
@@ -95,14 +108,30 @@ class Pull:
         self._expected = 0
         self._tries = 0
         self._expiries = 0
+        self._news = trio.Event()
+        """Set when ``stop`` or ``reach`` moved."""
 
     def claims(self, offset: int) -> bool:
         """Whether ``offset`` is still to come."""
         return self.written <= offset < self.stop
 
+    def can_go_on(self, start: int, stop: int) -> bool:
+        """Whether ``[start, stop)`` can come by this pull as well."""
+        return start == self.stop and stop <= self.reach
+
+    def go_on(self, stop: int) -> None:
+        """What lies before ``stop`` is to come by this pull, too."""
+        self.stop = stop
+        self._news.set()
+
+    def give_way(self, offset: int) -> None:
+        """What lies beyond ``offset`` comes by another pull, or not at all, unless it was claimed."""
+        self.reach = max(min(self.reach, offset), self.stop)
+        self._news.set()
+
     def end_at(self, offset: int) -> None:
         """What lies beyond ``offset`` is not to come by this pull."""
-        self.stop = offset
+        self.stop = self.reach = offset
         if self.place is not None:
             self.place.cut(offset)
 
@@ -114,9 +143,8 @@ class Pull:
         came for too long.
         """
         room = self._means.room
-        self._expected = self.stop - self.start
         try:
-            await room.expect(self._expected)
+            await self._expect_the_rest()
             with trio.CancelScope() as self._waiting:
                 self._moved()
                 while self.written < self.stop:
@@ -127,6 +155,12 @@ class Pull:
                 raise error
         finally:
             room.arrived(self._expected, 0)
+
+    async def _expect_the_rest(self) -> None:
+        more = self.stop - self.written - self._expected
+        if more > 0:
+            self._expected += more
+            await self._means.room.expect(more)
 
     def _moved(self) -> None:
         self._waiting.deadline = trio.current_time() + self._means.timeout
@@ -154,7 +188,7 @@ class Pull:
             raise
 
     def _download(self, url: str) -> AbstractAsyncContextManager[Download]:
-        return self._means.source.download(url, self.written, self.stop, size=self._file.size)
+        return self._means.source.download(url, self.written, self.reach, size=self._file.size)
 
     async def _pause_after(self, error: Interrupted | Throttled | Offline) -> None:
         """Wait as long as is wise after the error. Raises it if it is the last."""
@@ -178,7 +212,7 @@ class Pull:
         await trio.sleep(pause)
 
     async def _receive(self, download: Download, arrived: Callable[[], None]) -> None:
-        """Take the body of one answer, up to ``stop``."""
+        """Take the body of one answer, up to ``stop`` and as far as that goes up."""
         if download.total is not None and download.total != self._file.size:
             raise ContentMismatch(
                 f"Expected {self._file.size} bytes, found {download.total} in iCloud's answer."
@@ -193,22 +227,36 @@ class Pull:
             async for chunk in download.chunks():
                 self._means.reachability.succeeded()
                 self._moved()
-                wanted = chunk[skip : skip + self.stop - self.written - batch.size]
+                rest = chunk[skip:]
                 skip = max(skip - len(chunk), 0)
-                batch.add(wanted)
-                reached = self.written + batch.size
-                if not self._is_wanted(self):
-                    self.end_at(reached)
-                if batch.size >= BATCH or reached >= self.stop or self._is_urgent(reached):
-                    await self._write(batch, arrived)
-                if self.written >= self.stop:
-                    return
+                while rest:
+                    rest = batch.add(rest, self.stop - self.written)
+                    reached = self.written + batch.size
+                    if not self._is_wanted(self):
+                        self.end_at(reached)
+                    if batch.size >= BATCH or reached >= self.stop or self._is_urgent(reached):
+                        await self._write(batch, arrived)
+                    if self.written >= self.stop and not await self._is_to_go_on():
+                        return
         finally:
             # Also when cancelled: what came need not come again.
             with trio.CancelScope(shield=True):
                 await self._write(batch, arrived)
         if self.written < self.stop:
             raise Interrupted("The download ended too early.", received=self.written)
+
+    async def _is_to_go_on(self) -> bool:
+        """Hold the line until ``stop`` goes up, or nobody is there to wait for any more."""
+        self._waiting.deadline = math.inf
+        while self.written >= self.stop < self.reach:
+            self._news = trio.Event()
+            with trio.move_on_after(HOLD) as pause:
+                await self._news.wait()
+            if pause.cancelled_caught and (self.place is None or not self._is_wanted(self)):
+                break
+        self._moved()
+        await self._expect_the_rest()
+        return self.written < self.stop
 
     async def _write(self, batch: _Batch, arrived: Callable[[], None]) -> None:
         blocks = batch.take(self.stop - self.written)
@@ -237,10 +285,13 @@ class _Batch:
         self.size = 0
         self._chunks: list[bytes] = []
 
-    def add(self, chunk: bytes) -> None:
-        if chunk:
-            self._chunks.append(chunk)
-            self.size += len(chunk)
+    def add(self, chunk: bytes, most: int) -> bytes:
+        """Take in as much of ``chunk`` as makes ``most`` bytes in all; the rest of it."""
+        taken = chunk[: max(most - self.size, 0)]
+        if taken:
+            self._chunks.append(taken)
+            self.size += len(taken)
+        return chunk[len(taken) :]
 
     def take(self, most: int) -> list[bytes]:
         """All of them, but no more than ``most`` bytes."""

@@ -1,4 +1,6 @@
-"""How far ahead of a reader a large file is fetched: one growing window a place that is read.
+"""What readers will want next: how far ahead of one a large file is fetched, and whether it goes on at all.
+
+A large file is fetched in windows, one growing window a place that is read.
 
 Pure arithmetic. The window starts at 1 MiB and doubles with each one that is used up, as in
 mountpoint-s3's prefetcher (facts/fuse.md §4); the next one is asked for when half of the last is used,
@@ -8,14 +10,29 @@ reads at the end of a video must not pull the video.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 FIRST_WINDOW = (1 << 20) + (128 << 10)
 """Bytes; the kernel's own readahead adds 128 KiB to a first read of 1 MiB."""
 
-LARGEST_WINDOW = 128 << 20
+LARGEST_WINDOW = 32 << 20
 
 NEAR = 1 << 20
 """Bytes that a read may lie before or behind a place and still belong to it: the kernel sends its
 readahead out of order, and fetching a small gap is cheaper than another connection."""
+
+
+@dataclass
+class Habits:
+    """What those who read the beginning of a file did the last time: whether they went on.
+
+    A viewer goes on, and must not wait for a second request; an indexer takes a look at the beginning of
+    every file, and what was asked for beyond that would be for nothing. Either does the same many times in a
+    row, so the last time is the best guess there is; and at first, the cheaper one.
+    """
+
+    photos_are_read_on: bool = False
+    films_are_read_on: bool = False
 
 
 class Place:

@@ -9,9 +9,11 @@ import pytest
 import trio
 
 from icloudfs.apple.records import Rendition
+from icloudfs.cache import Cache
 from icloudfs.errors import ContentMismatch
 from icloudfs.state import contents
 from icloudfs.state.database import Database
+from icloudfs.tree.directory import File
 from tests.cache.server import KIB, MIB, SHARED, Server, is_verified, read_all, running, some_bytes
 
 HEAD = 128 * KIB
@@ -215,3 +217,69 @@ async def test_transfers_are_told(server: Server, directory: Path, database: Dat
         assert transfer.checksum == file.checksum and transfer.size == file.size
         assert 0 < transfer.done < file.size and transfer.rate > 0 and transfer.waiting == 1
     assert cache.transfers() == []
+
+
+async def view(cache: Cache, file: File) -> bytes:
+    """What a viewer does: a look at what it is, and then all of it."""
+    handle = cache.open(file)
+    try:
+        beginning = await handle.read(0, 16 * KIB)
+        return beginning + await handle.read(16 * KIB, file.size)
+    finally:
+        handle.close()
+
+
+async def sniff(cache: Cache, file: File) -> None:
+    """What an indexer does."""
+    handle = cache.open(file)
+    await handle.read(0, 16 * KIB)
+    handle.close()
+
+
+async def test_a_viewer_that_reads_on_costs_one_request(
+    server: Server, directory: Path, database: Database
+) -> None:
+    photos = [server.add(some_bytes(MIB, seed)) for seed in range(3)]
+    async with running(directory, database, server) as cache:
+        for seed, photo in enumerate(photos):
+            assert await view(cache, photo) == some_bytes(MIB, seed)
+    # The first was not known to be going on; it pays with a second request.
+    ranges = [(get.start, get.stop) for get in server.gets]
+    assert ranges == [(0, HEAD), (HEAD, MIB), (0, MIB), (0, MIB)]
+    assert server.sent == 3 * MIB
+
+
+async def test_who_sniffs_is_given_heads(
+    server: Server, directory: Path, database: Database
+) -> None:
+    photos = [server.add(some_bytes(MIB, seed)) for seed in range(6)]
+    async with running(directory, database, server) as cache:
+        for photo in photos[:2]:
+            await sniff(cache, photo)
+        assert server.sent == 2 * HEAD
+        await view(cache, photos[2])
+        server.forget_traffic()
+        for photo in photos[3:]:
+            await sniff(cache, photo)
+        # After a viewer the rest is asked for, once, and then no more; what came of it is little.
+        assert [get.stop for get in server.gets] == [MIB, HEAD, HEAD]
+        assert server.sent <= 3 * HEAD + 64 * KIB
+
+
+async def test_the_line_is_held_for_a_moment_only(
+    server: Server, directory: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("icloudfs.cache.pull.HOLD", 0.05)
+    known, file = server.add(some_bytes(MIB)), server.add(some_bytes(MIB, 1))
+    async with running(directory, database, server) as cache:
+        await view(cache, known)
+        server.forget_traffic()
+        handle = cache.open(file)
+        await handle.read(0, 16 * KIB)
+        assert len(cache.transfers()) == 1
+        await trio.sleep(0.2)
+        assert cache.transfers() == []
+        assert await handle.read(0, MIB) == some_bytes(MIB, 1)
+        handle.close()
+    assert [(get.start, get.stop) for get in server.gets] == [(0, MIB), (HEAD, MIB)]
+    assert server.sent <= MIB + 64 * KIB

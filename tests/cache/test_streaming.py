@@ -38,21 +38,80 @@ async def test_a_large_file_is_read_while_it_comes(
     assert len(server.gets) < 12 and len(server.lookups) == 1
 
 
-async def test_windows_grow_and_the_next_is_asked_for_in_time(
+async def test_windows_grow_on_one_line(
+    server: Server, directory: Path, database: Database
+) -> None:
+    file = server.add(some_bytes(LARGE))
+    async with running(directory, database, server, whole_below=SMALL) as cache:
+        handle = cache.open(file)
+        ahead = []
+        for at in range(0, 8 * MIB, 128 * KIB):
+            await handle.read(at, 128 * KIB)
+            await trio.sleep(0.002)
+            ahead.append(server.sent - at)
+        # One request beyond the first window, of which no more is taken than there is room for.
+        assert [(get.start, get.stop) for get in server.gets] == [
+            (0, FIRST_WINDOW),
+            (FIRST_WINDOW, LARGE),
+        ]
+        assert ahead[0] < 2 * FIRST_WINDOW < ahead[-1] < 12 * FIRST_WINDOW
+        # Half a window before the reader gets there the next one is on its way.
+        assert min(ahead) > FIRST_WINDOW // 2 - 256 * KIB
+        handle.close()
+
+
+async def test_who_reads_beginnings_alone_is_given_beginnings(
+    server: Server, directory: Path, database: Database
+) -> None:
+    films = [server.add(some_bytes(LARGE, seed)) for seed in range(4)]
+    async with running(directory, database, server, whole_below=SMALL) as cache:
+        for film in films[:2]:
+            handle = cache.open(film)
+            await handle.read(0, 16 * KIB)
+            handle.close()
+        assert {get.stop for get in server.gets} == {FIRST_WINDOW}
+        assert await read_all(cache, films[2]) == some_bytes(LARGE, 2)
+        server.forget_traffic()
+        assert await read_all(cache, films[3]) == some_bytes(LARGE, 3)
+        assert [(get.start, get.stop) for get in server.gets] == [(0, LARGE)]
+
+
+async def test_the_line_is_not_held_for_who_stopped_reading(
+    server: Server, directory: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("icloudfs.cache.fetch.IDLE", 0.2)
+    monkeypatch.setattr("icloudfs.cache.pull.HOLD", 0.05)
+    content = some_bytes(LARGE)
+    file = server.add(content)
+    async with running(directory, database, server, whole_below=SMALL) as cache:
+        handle = cache.open(file)
+        for at in range(0, 2 * MIB, 128 * KIB):
+            assert await handle.read(at, 128 * KIB) == content[at : at + 128 * KIB]
+        await trio.sleep(0.1)
+        assert len(cache.transfers()) == 1
+        await trio.sleep(0.4)
+        assert cache.transfers() == []
+        handle.close()
+        assert await read_all(cache, file) == content
+    assert len(server.gets) == 3 and server.sent <= LARGE + 64 * KIB
+
+
+async def test_a_line_gives_way_to_one_that_begins_farther_on(
     server: Server, directory: Path, database: Database
 ) -> None:
     content = some_bytes(LARGE)
     file = server.add(content)
     async with running(directory, database, server, whole_below=SMALL) as cache:
-        handle = cache.open(file)
-        for at in range(0, 8 * MIB, 128 * KIB):
-            await handle.read(at, 128 * KIB)
-            await trio.sleep(0.002)
-        sizes = [get.stop - get.start for get in server.gets]
-        assert sizes[:3] == [FIRST_WINDOW, 2 * FIRST_WINDOW, 4 * FIRST_WINDOW]
-        # Half a window before the reader gets there the next one is on its way.
-        assert server.gets[-1].stop > 8 * MIB + sizes[-2] // 2
-        handle.close()
+        first, second = cache.open(file), cache.open(file)
+        await first.read(0, 128 * KIB)
+        middle = LARGE // 2
+        for at in range(middle, LARGE, 128 * KIB):
+            assert await second.read(at, 128 * KIB) == content[at : at + 128 * KIB]
+        for at in range(0, LARGE, 128 * KIB):
+            assert await first.read(at, 128 * KIB) == content[at : at + 128 * KIB]
+        first.close()
+        second.close()
+    assert server.sent == LARGE and server.gets[0].start == 0
 
 
 async def test_a_seek_to_the_end_does_not_wait_for_the_middle(
