@@ -149,11 +149,11 @@ class Rclone:
         self.run("copyto", f"{REMOTE}:{listed.path}", to)
 
     @contextlib.contextmanager
-    def mounted(self) -> Iterator[Path]:
+    def mounted(self, *options: str) -> Iterator[Path]:
         """``rclone mount --read-only``, unmounted by ending the process."""
         point = self.home / "mounted"
         point.mkdir()
-        command = ("mount", f"{REMOTE}:", point, "--read-only")
+        command = ("mount", f"{REMOTE}:", str(point), "--read-only", *options)
         process = self._scratch.start(self._program, *command, environment=self._environment)
         try:
             wait_until(lambda: str(point) in self._scratch.mounts(), 30.0)

@@ -21,7 +21,7 @@ import pytest
 
 from tests.fidelity.mounted import ORIGINAL, Mounted, Shown
 from tests.fidelity.rclone import Listed, Question, Rclone
-from tests.scratch import Scratch
+from tests.scratch import Scratch, wait_until
 from tests.whole.library import Library
 from tests.whole.local_icloud import Entry, LocalICloud
 
@@ -687,6 +687,30 @@ def test_changes(rclone: Rclone, mounted: Mounted, truth: Truth, icloud: LocalIC
     both = look(rclone, mounted, truth)
 
     assert unexplained(findings(both, truth), DIFFERENCES, truth) == []
+
+
+def test_a_running_mount_follows(
+    rclone: Rclone, mounted: Mounted, truth: Truth, icloud: LocalICloud
+) -> None:
+    """What comes on the phone while both are mounted: in the folder and in the album, the same bytes."""
+    with rclone.mounted("--poll-interval", "1s", "--dir-cache-time", "1h") as point:
+        everywhere, album = point / PRIMARY / ALL, point / PRIMARY / "Follow me"
+        assert not album.exists() and list(everywhere.iterdir())
+        made = icloud.control.phone("create_album", title="Follow me")
+        names = ("FOLLOWED.JPG", "FOLLOWED_LIVE.HEIC")
+        icloud.control.phone("add_photo", kind="jpeg", filename=names[0], albums=[made])
+        icloud.control.phone("add_photo", kind="live", filename=names[1], albums=[made])
+        mounted.library.sync()
+        ours = {shown.name: shown.checksum for shown in mounted.files("Albums/Follow me")}
+        assert ours.keys() == {*names, "FOLLOWED_LIVE.MOV"}
+
+        wait_until(
+            lambda: album.is_dir() and {path.name for path in album.iterdir()} == ours.keys()
+        )
+        wait_until(lambda: ours.keys() <= {path.name for path in everywhere.iterdir()})
+        for name, checksum in ours.items():
+            assert truth.checksum((album / name).read_bytes()) == checksum
+            assert truth.checksum((everywhere / name).read_bytes()) == checksum
 
 
 def photos_come_and_go(truth: Truth, icloud: LocalICloud) -> None:
