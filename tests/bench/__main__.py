@@ -11,6 +11,8 @@ from tests.bench import growth, listing, race, report
 
 _FAR = 80.0
 """Milliseconds a call that a race adds, where it adds any: what Apple takes from a line at home."""
+_LINE = 50.0
+"""MB/s: 400 Mbit/s."""
 
 
 def main() -> None:
@@ -18,7 +20,7 @@ def main() -> None:
     figures: Any
     if options.race:
         latency = _FAR if options.latency is None else options.latency
-        figures = race.run(options.assets, latency, options.rounds or 5, options.only)
+        figures = race.run(options.assets, latency, options.line, options.rounds or 5, options.only)
         print(report.race_table(figures))
     elif options.generated:
         figures = growth.measure(options.generated, options.latency or 0.0, options.rounds or 10)
@@ -41,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
         help="what a daemon costs beside a generated database of that size; may be given several times",
     )
     parser.add_argument("--latency", type=float, help="milliseconds a call (0; 80 in a race)")
+    parser.add_argument("--line", type=float, default=_LINE, help="MB/s of contents, in a race")
     parser.add_argument("--race", action="store_true", help="beside rclone mount, work by work")
     parser.add_argument(
         "--only",

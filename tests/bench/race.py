@@ -1,10 +1,12 @@
 """icloudfs and ``rclone mount`` side by side: the same library, the same simulator, each in turn.
 
-    scripts/bench --race [--assets N] [--latency MS] [--rounds N] [--only NAME] [--json FILE]
+    scripts/bench --race [--assets N] [--latency MS] [--line MB] [--rounds N] [--only NAME] [--json FILE]
 
 What is done stands in ``works``, who does it in ``contenders``. Every work that uses the network is done
 near iCloud (nothing is added to a call) and far from it (``--latency``); what is cached is done near it,
-which favours rclone, as it asks iCloud at every open even then. Who begins alternates from round to
+which favours rclone, as it asks iCloud at every open even then. What transfers much is done a third time,
+far from iCloud and over a line as people have it (``--line``): within one machine a byte comes at the price
+of a copy, and what is measured is how long hashing and keeping it take. Who begins alternates from round to
 round, so that a machine that grows busy or tired does so for both.
 """
 
@@ -19,7 +21,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.bench.contenders import Contender, Icloudfs, Rclone
 from tests.bench.goals import Medians
@@ -42,20 +44,36 @@ def names() -> list[str]:
     return [work.name for work in (*WORKS, MEMORY)]
 
 
-def run(assets: int, latency: float, rounds: int, only: Sequence[str]) -> dict[str, Any]:
+class Distance(NamedTuple):
+    """How far away iCloud is."""
+
+    latency: float
+    """Milliseconds that a call takes longer."""
+    line: float = 0.0
+    """MB/s that a content comes with at most; 0: as fast as this machine can."""
+
+    def is_for(self, work: Work) -> bool:
+        return work.transfers if self.line else work.far or not self.latency
+
+
+def run(
+    assets: int, latency: float, line: float, rounds: int, only: Sequence[str]
+) -> dict[str, Any]:
     """The whole race; what it came to, ready for JSON."""
     works = [work for work in WORKS if not only or work.name in only]
+    distances = [Distance(0.0)]
+    if latency:
+        distances += [Distance(latency), Distance(latency, line)]
     lines: list[dict[str, Any]] = []
     about: dict[str, Any] = {"assets": assets, "latency_ms": latency, "rounds": rounds}
     loads: list[float] = []
     if works:
-        with _field(assets, 2 * rounds) as field:
+        with _field(assets, len(distances) * rounds) as field:
             race = _Race(field, rounds, loads)
-            for turn, milliseconds in enumerate([0.0] + ([latency] if latency else [])):
-                field.course.set_latency(milliseconds)
-                for work in works:
-                    if work.far or not milliseconds:
-                        lines += race.hold(work, milliseconds, first_turn=turn * rounds)
+            for turn, distance in enumerate(distances):
+                field.course.set_distance(*distance)
+                for work in filter(distance.is_for, works):
+                    lines += race.hold(work, distance, first_turn=turn * rounds)
     if not only or MEMORY.name in only:
         lines += _memory(assets, loads)
     about |= {"load_average": {"median": statistics.median(loads), "most": max(loads)}}
@@ -86,13 +104,13 @@ class _Race:
         self._rounds = rounds
         self._loads = loads
 
-    def hold(self, work: Work, latency: float, first_turn: int = 0) -> list[dict[str, Any]]:
+    def hold(self, work: Work, distance: Distance, first_turn: int = 0) -> list[dict[str, Any]]:
         """All rounds of one work; a line for each of its figures."""
         samples: Samples = {}
         with self._readied(work):
             for turn in range(1 if work.once else self._rounds):
                 self._take_turns(work, first_turn + turn, samples)
-        return list(_lines(work, latency, samples))
+        return list(_lines(work, distance, samples))
 
     @contextmanager
     def _readied(self, work: Work) -> Iterator[None]:
@@ -134,14 +152,15 @@ def _memory(assets: int, loads: list[float]) -> list[dict[str, Any]]:
     for size in (assets, _MANY * assets):
         with _field(size, each=0) as field:
             work = MEMORY._replace(what=f"{MEMORY.what}, {size:,} assets")
-            lines += _Race(field, 1, loads).hold(work, 0)
+            lines += _Race(field, 1, loads).hold(work, Distance(0.0))
     small, large = (line["medians"]["icloudfs"] for line in lines)
     lines.append(
         {
             "work": MEMORY.name,
             "what": f"icloudfs's peak, {_MANY} x the assets",
             "figure": "growth",
-            "latency_ms": 0,
+            "latency_ms": 0.0,
+            "line_mb_s": 0.0,
             "samples": {},
             "medians": {"icloudfs": large / small},
             "must_be": f"flat: <= {_FLAT}",
@@ -151,7 +170,7 @@ def _memory(assets: int, loads: list[float]) -> list[dict[str, Any]]:
     return lines
 
 
-def _lines(work: Work, latency: float, samples: Samples) -> Iterator[dict[str, Any]]:
+def _lines(work: Work, distance: Distance, samples: Samples) -> Iterator[dict[str, Any]]:
     for figure in samples["icloudfs"][0]:
         found = {who: [sample[figure] for sample in some] for who, some in samples.items()}
         medians = {who: statistics.median(some) for who, some in found.items()}
@@ -161,7 +180,8 @@ def _lines(work: Work, latency: float, samples: Samples) -> Iterator[dict[str, A
             "work": work.name,
             "what": work.what,
             "figure": figure,
-            "latency_ms": latency,
+            "latency_ms": distance.latency,
+            "line_mb_s": distance.line,
             "samples": found,
             "medians": medians,
             "ratio": of_goal.ratio,

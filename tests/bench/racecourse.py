@@ -79,11 +79,13 @@ class Racecourse:
         """The environment in which Apple's names lead here."""
         return {"HTTPS_PROXY": self.proxy_url, "SSL_CERT_FILE": str(self.authority)}
 
-    def set_latency(self, milliseconds: float) -> None:
-        """From now on every answer takes so much longer."""
+    def set_distance(self, latency: float, line: float = 0.0) -> None:
+        """From now on every answer takes so many milliseconds longer, and contents come with so many MB/s."""
         self.control.clear_faults()
-        if milliseconds:
-            self.control.set_fault("*", "delay", seconds=milliseconds / 1000)
+        if latency:
+            self.control.set_fault("*", "delay", seconds=latency / 1000)
+        if line:
+            self.control.set_fault("content", "throttle", bytes_per_second=line * MB)
 
     def master_of(self, filename: str) -> str:
         """The record name of a file's CPLMaster."""

@@ -47,7 +47,7 @@ def race_table(race: Figures) -> str:
         f"{race['assets']:,} assets, medians of {race['rounds']};"
         f" load average {load['median']:.1f}, at most {load['most']:.1f}"
     )
-    titles = f"{'':{_WORK}}{'ms':>5}{'icloudfs':>12}{'rclone':>12}{'yardstick':>12}{'ratio':>8}"
+    titles = f"{'':{_WORK}}{'ms':>5}{'MB/s':>6}{'icloudfs':>12}{'rclone':>12}{'yardstick':>12}{'ratio':>8}"
     return "\n".join([head, "", titles + "  must be", *map(_race_line, race["figures"])])
 
 
@@ -58,7 +58,8 @@ def _race_line(line: Figures) -> str:
     ratio = f"{line['ratio']:>8.3f}" if "ratio" in line else f"{'':8}"
     verdict = {True: "met", False: "MISSED", None: ""}[line["met"]]
     goal = f"  {line['must_be']:40} {verdict}" if line["must_be"] else ""
-    return f"{name:{_WORK}}{line['latency_ms']:>5.0f}{raw}{ratio}{goal}"
+    line_speed = f"{line['line_mb_s']:.0f}" if line["line_mb_s"] else ""
+    return f"{name:{_WORK}}{line['latency_ms']:>5.0f}{line_speed:>6}{raw}{ratio}{goal}"
 
 
 def _raw(value: float | None) -> str:

@@ -54,6 +54,8 @@ class Work(NamedTuple):
     goals: dict[str, Goal]
     far: bool = False
     """Whether the network is used, so that it is done once near iCloud and once far from it."""
+    transfers: bool = False
+    """Whether contents are transferred, so that it is done once over a line as people have it."""
     mounted: bool = True
     """Whether both are mounted and at rest before it begins; if not, neither is running."""
     once: bool = False
@@ -357,6 +359,7 @@ WORKS = (
         cold_photo,
         {"first byte": within(1.2), "last byte": within(1.2)},
         far=True,
+        transfers=True,
         yardstick=bare_photo,
     ),
     Work(
@@ -365,6 +368,7 @@ WORKS = (
         cold_copy,
         {"seconds": within(1.2)},
         far=True,
+        transfers=True,
         yardstick=bare_copy,
     ),
     Work(
@@ -373,6 +377,7 @@ WORKS = (
         cold_video,
         {"first byte": within(1.2), "last byte": within(1.2)},
         far=True,
+        transfers=True,
         yardstick=bare_video,
     ),
     Work(
@@ -381,6 +386,7 @@ WORKS = (
         end_of_video,
         {"seconds": within(1.2)},
         far=True,
+        transfers=True,
         yardstick=bare_end,
     ),
     Work(
