@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from icloudfs.cache.holding import Holding
 from icloudfs.cache.places import Places
 from icloudfs.errors import CacheUnusable
 from icloudfs.state import contents
@@ -117,6 +118,31 @@ async def test_killed_between_the_rename_and_the_commit(
         await cache.fetch(file)
         assert cache.usage == len(content)
     assert server.gets == []
+    row = contents.get(database.reader, file.checksum)
+    assert row is not None and row.status == "downloaded" and row.verified
+
+
+async def test_ended_between_the_check_and_its_keeping(
+    server: Server, directory: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader has it by then; the next life checks it again, and asks iCloud for nothing."""
+    content = some_bytes(3 * MIB)
+    file = server.add(content)
+
+    async def refused(holding: Holding) -> None:
+        raise CacheUnusable("The cache directory cannot be written.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Holding, "keep", refused)
+        async with running(directory, database, server) as cache:
+            assert await read_all(cache, file) == content
+    row = contents.get(database.reader, file.checksum)
+    assert row is not None and row.status == "partial"
+    server.forget_traffic()
+    async with running(directory, database, server) as cache:
+        assert await read_all(cache, file) == content
+        await cache.fetch(file)
+    assert server.gets == [] and server.lookups == []
     row = contents.get(database.reader, file.checksum)
     assert row is not None and row.status == "downloaded" and row.verified
 
