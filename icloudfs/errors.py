@@ -181,13 +181,13 @@ def one_error() -> Iterator[None]:
     try:
         yield
     except BaseExceptionGroup as group:
-        raise _one_of(group) from None
+        raise foremost(group) from None
 
 
-def _one_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """What nobody foresaw before all else; then that we are cancelled, which must reach whoever
-    cancelled us; then the first of the errors that have a sentence."""
-    errors = list(_leaves(group))
+def foremost(error: BaseException) -> BaseException:
+    """Of a group, what nobody foresaw before all else; then that we are cancelled, which must reach whoever
+    cancelled us; then the first of the errors that have a sentence. Of any other error, itself."""
+    errors = list(_leaves(error))
     unforeseen = [
         e for e in errors if isinstance(e, Exception) and not isinstance(e, IcloudfsError)
     ]

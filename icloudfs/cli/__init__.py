@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from icloudfs import __version__, logs
-from icloudfs.errors import IcloudfsError
+from icloudfs.errors import IcloudfsError, foremost
 
 COMMANDS = (
     "login",
@@ -82,7 +82,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except Exception as error:
         logs.unforeseen(error)
-        what = _innermost(error)
+        what = foremost(error)
         _complain(
             f"something unforeseen happened: {type(what).__name__}: {what}".rstrip(": "),
             "Please report it, with what --log-level debug prints.",
@@ -94,10 +94,3 @@ def _complain(sentence: str, hint: str) -> None:
     click.echo(f"icloudfs: {sentence}", err=True)
     if hint:
         click.echo(f"  {hint}", err=True)
-
-
-def _innermost(error: BaseException) -> BaseException:
-    """Out of the groups that tasks make of what went wrong in them."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

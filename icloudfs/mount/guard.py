@@ -87,7 +87,7 @@ def guarded(handler: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, An
 
 
 def _as_fuse_error(error: Exception, handler: str) -> pyfuse3.FUSEError:
-    cause = _first_cause(error)
+    cause = errors.foremost(error)
     if isinstance(cause, pyfuse3.FUSEError):
         return cause
     for ancestor in type(cause).__mro__:
@@ -97,13 +97,6 @@ def _as_fuse_error(error: Exception, handler: str) -> pyfuse3.FUSEError:
             return pyfuse3.FUSEError(code)
     _report(error, handler)
     return pyfuse3.FUSEError(errno.EIO)
-
-
-def _first_cause(error: Exception) -> Exception:
-    """What a nursery wrapped up in groups on its way here."""
-    while isinstance(error, ExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 _reported: set[tuple[str, type[Exception]]] = set()
