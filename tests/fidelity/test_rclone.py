@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from icloudfs.apple.checksum import of as checksum_of
 from tests.fidelity.mounted import ORIGINAL, Mounted, Shown
 from tests.fidelity.rclone import Listed, Question, Rclone
 from tests.scratch import Scratch, wait_until
@@ -689,28 +690,38 @@ def test_changes(rclone: Rclone, mounted: Mounted, truth: Truth, icloud: LocalIC
     assert unexplained(findings(both, truth), DIFFERENCES, truth) == []
 
 
-def test_a_running_mount_follows(
-    rclone: Rclone, mounted: Mounted, truth: Truth, icloud: LocalICloud
-) -> None:
-    """What comes on the phone while both are mounted: in the folder and in the album, the same bytes."""
-    with rclone.mounted("--poll-interval", "1s", "--dir-cache-time", "1h") as point:
-        everywhere, album = point / PRIMARY / ALL, point / PRIMARY / "Follow me"
-        assert not album.exists() and list(everywhere.iterdir())
-        made = icloud.control.phone("create_album", title="Follow me")
-        names = ("FOLLOWED.JPG", "FOLLOWED_LIVE.HEIC")
-        icloud.control.phone("add_photo", kind="jpeg", filename=names[0], albums=[made])
-        icloud.control.phone("add_photo", kind="live", filename=names[1], albums=[made])
-        mounted.library.sync()
-        ours = {shown.name: shown.checksum for shown in mounted.files("Albums/Follow me")}
-        assert ours.keys() == {*names, "FOLLOWED_LIVE.MOV"}
+def test_a_running_mount_follows(rclone: Rclone, mounted: Mounted, icloud: LocalICloud) -> None:
+    """What comes on the phone while both are mounted is in both, with the same bytes.
 
-        wait_until(
-            lambda: album.is_dir() and {path.name for path in album.iterdir()} == ours.keys()
-        )
-        wait_until(lambda: ours.keys() <= {path.name for path in everywhere.iterdir()})
-        for name, checksum in ours.items():
-            assert truth.checksum((album / name).read_bytes()) == checksum
-            assert truth.checksum((everywhere / name).read_bytes()) == checksum
+    Two defects of rclone are in the way, and an entry here for each [RUN]: its poll notices the change but
+    forgets the folder above those that changed ("changeNotify: relativePath=PrimarySync"), so what it had of
+    them is shown until ``--dir-cache-time`` is over, which therefore is short here; and the poll takes the
+    change for applied, while the album that the photos came into stays as it was until the cache is gone.
+    """
+    phone = icloud.control.phone
+    album = phone("create_album", title="Followed")
+    phone("add_photo", kind="jpeg", filename="FIRST.JPG", albums=[album])
+    with rclone.mounted("--poll-interval", "1s", "--dir-cache-time", "2s") as point:
+        everywhere, followed = point / PRIMARY / ALL, point / PRIMARY / "Followed"
+        assert _names(everywhere) > _names(followed) == {"FIRST.JPG"}
+        phone("add_photo", kind="jpeg", filename="FOLLOWED.JPG", albums=[album])
+        phone("add_photo", kind="live", filename="FOLLOWED_LIVE.HEIC", albums=[album])
+        mounted.library.sync()
+        ours = {shown.name: shown.checksum for shown in mounted.files("Albums/Followed")}
+        added = {"FOLLOWED.JPG", "FOLLOWED_LIVE.HEIC", "FOLLOWED_LIVE.MOV"}
+        assert ours.keys() == added | {"FIRST.JPG"}
+
+        wait_until(lambda: added <= _names(everywhere), 30.0)
+        for name, announced in ours.items():
+            assert checksum_of((everywhere / name).read_bytes()) == announced
+        assert _names(followed) == {"FIRST.JPG"}, "rclone's album follows: tell so above"
+
+    rclone.forget()
+    assert {listed.name for listed in rclone.files(f"{PRIMARY}/Followed")} == ours.keys()
+
+
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
 
 
 def photos_come_and_go(truth: Truth, icloud: LocalICloud) -> None:
