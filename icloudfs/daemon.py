@@ -23,6 +23,7 @@ from icloudfs.errors import LoginNeeded, one_error
 from icloudfs.library import Library, opened
 from icloudfs.mount import mounting
 from icloudfs.mount.kernel import Kernel
+from icloudfs.mount.neighbours import Neighbours
 from icloudfs.mount.operations import Operations
 from icloudfs.mount.settings import MountSettings
 from icloudfs.mount.volume import Volume
@@ -75,10 +76,15 @@ class _Mount:
         self._to_kernel = to_kernel
         self._interval = library.settings.interval
         self._schedule = Schedule(self._sync, self._interval)
+        self._neighbours = Neighbours(
+            library.cache,
+            library.database.path,
+            up_to=library.settings.stream_above,
+        )
         self._operations = Operations(
             _mount_settings(library.settings),
             library.directory,
-            library.cache,
+            self._neighbours if library.settings.neighbours else library.cache,
             Xattrs(library.database.reader),
             Volume(library.database.path, library.settings.account_cache()),
         )
@@ -89,6 +95,7 @@ class _Mount:
             def mounted() -> None:
                 nursery.start_soon(self._keep_going, self._tell_kernel)
                 nursery.start_soon(self._keep_going, self._schedule.run)
+                nursery.start_soon(self._keep_going, self._neighbours.run)
                 ready()
 
             await mounting.serve(mount_point, self._operations, ready=mounted)

@@ -11,6 +11,7 @@ recorded, readers that wait get an error, and nothing outlives it.
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
@@ -54,6 +55,9 @@ _LARGEST_READ = 1 << 20
 _LAST_WORDS = 10.0
 """Seconds to record what is here when the cache ends; a disk that takes longer is given up on."""
 
+
+_DISK_TO_SPARE = 1 << 30
+"""Bytes of the disk that are not filled with what nobody has asked for."""
 
 _PAGE = 500
 """Rows that are looked through at once."""
@@ -200,6 +204,20 @@ class Cache:
         failures are in the result.
         """
         return await Prefetch(self.fetch, report, connections, total).run(files)
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a reader waits for anything to come from iCloud."""
+        return any(transfer.waiting for transfer in self.transfers())
+
+    async def can_spare(self, size: int) -> bool:
+        """Whether so many bytes can come without a need: iCloud answers, and nothing must make room."""
+        if self._means is None or self._means.reachability.is_troubled:
+            return False
+        if not self._room.has_room(size):
+            return False
+        disk = await trio.to_thread.run_sync(shutil.disk_usage, self.places.directory)
+        return disk.free > size + _DISK_TO_SPARE
 
     def transfers(self) -> list[Transfer]:
         """What is on its way now."""

@@ -94,7 +94,8 @@ class Room:
         freed = 0
         async with self._evicting:
             for first in range(0, len(checksums), _AT_ONCE):
-                batch = checksums[first : first + _AT_ONCE]
+                # Each once: a photo of several albums is named once an album.
+                batch = list(dict.fromkeys(checksums[first : first + _AT_ONCE]))
                 held = self._held()
                 self._to_drop.update((checksum, entirely) for checksum in batch if checksum in held)
                 rows = [contents.get(self._database.reader, checksum) for checksum in batch]

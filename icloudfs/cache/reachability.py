@@ -58,6 +58,11 @@ class Reachability:
         self._quiet_until = now + PATIENCE
         return PATIENCE
 
+    @property
+    def is_troubled(self) -> bool:
+        """Whether iCloud did not answer the last time, or asked not to be asked just now."""
+        return self.offline or trio.current_time() < self._throttled_until
+
     def away(self) -> Offline:
         return Offline(self._reason or "iCloud does not answer.")
 

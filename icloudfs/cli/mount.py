@@ -28,6 +28,11 @@ from icloudfs.tree.layout import View
     "--noxattr", is_flag=True, default=None, help="No extended attributes: faster 'ls -l'."
 )
 @click.option(
+    "--neighbours/--no-neighbours",
+    default=None,
+    help="Whether to fetch ahead of who looks at one photo after another.",
+)
+@click.option(
     "--views",
     multiple=True,
     type=click.Choice([view.value for view in View]),

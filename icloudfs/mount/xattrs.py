@@ -2,6 +2,9 @@
 
 ``user.xdg.*`` and ``user.baloo.rating`` are what Gwenview and ``gio`` ask for; ``user.icloudfs.*`` is our own
 (facts/desktop.md §2.2). A name that a file has no value for is neither listed nor answered.
+
+What is true of this machine alone, and changes as photos are downloaded, is answered but not listed: else
+``rsync -X``, which copies what is listed, would find every photo changed that it has just read.
 """
 
 from __future__ import annotations
@@ -12,6 +15,8 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import apsw
 import msgspec
+
+from icloudfs.tree.albums import ALBUM, is_root
 
 USER = b"user."
 """What every name here begins with; those of other namespaces are the kernel's and the system's."""
@@ -29,12 +34,21 @@ SELECT asset.name, asset.master, zone.name, asset.added, asset.taken, asset.zone
  WHERE inode.ino = ?
 """
 
-_ALBUMS = """
-SELECT album.title FROM relation
-  JOIN album ON album.zone = relation.zone AND album.name = relation.album
- WHERE relation.zone = ? AND relation.asset = ? AND NOT album.deleted
- ORDER BY album.title
+_ALBUMS = f"""
+WITH RECURSIVE way_up (album, title, parent) AS (
+    SELECT album.name, album.title, album.parent FROM relation
+      JOIN album ON album.zone = relation.zone AND album.name = relation.album
+     WHERE relation.zone = :zone AND relation.asset = :asset
+       AND album.kind = {ALBUM} AND NOT album.deleted
+    UNION
+    SELECT way_up.album, way_up.title, folder.parent FROM way_up
+      JOIN album AS folder ON folder.zone = :zone AND folder.name = way_up.parent
+     WHERE NOT folder.deleted
+)
+SELECT title, parent FROM way_up ORDER BY title
 """
+"""Every step of the way up from each album, as far as nothing on it is deleted. Two albums of one title are
+two, and a folder that contains itself leads nowhere: UNION takes no step twice."""
 
 
 class Photo(msgspec.Struct, frozen=True, array_like=True):
@@ -79,9 +93,13 @@ class Xattrs:
         return value.encode() if value else None
 
     def names(self, ino: int) -> list[bytes]:
-        """The names that have a value."""
+        """The names that have a value, but for those that are of this machine."""
         photo = self._photo(ino)
-        return [] if photo is None else [name for name, value in _VALUES.items() if value(photo)]
+        if photo is None:
+            return []
+        return [
+            name for name, value in _VALUES.items() if name not in _OF_THIS_MACHINE and value(photo)
+        ]
 
     def _photo(self, ino: int) -> Photo | None:
         row = self._connection.execute(_QUERY, (ino,)).fetchone()
@@ -89,7 +107,8 @@ class Xattrs:
             return None
         values = dict(zip(Photo.__struct_fields__, row, strict=True))
         keywords, asset, zone = str(values["keywords"]), values["asset"], values["albums"]
-        titles = [title for (title,) in self._connection.execute(_ALBUMS, (zone, asset))]
+        steps = self._connection.execute(_ALBUMS, {"zone": zone, "asset": asset})
+        titles = [title for title, parent in steps if is_root(str(parent))]
         decoded = {"keywords": msgspec.json.decode(keywords or "[]"), "albums": titles}
         return msgspec.convert([*(values | decoded).values()], Photo, strict=False)
 
@@ -116,10 +135,18 @@ def _state(photo: Photo) -> str:
     return photo.status or "remote"
 
 
+def _status(photo: Photo) -> str:
+    """As in the view ``assets``, but of this file: pending, downloaded or failed."""
+    return photo.status if photo.status in ("downloaded", "failed") else "pending"
+
+
 def _location(photo: Photo) -> str:
-    if photo.latitude is None or photo.longitude is None:
-        return ""
-    return f"{photo.latitude:.6f},{photo.longitude:.6f}"
+    latitude, longitude = _degrees(photo.latitude), _degrees(photo.longitude)
+    return f"{latitude},{longitude}" if latitude and longitude else ""
+
+
+def _degrees(angle: float | None) -> str:
+    return "" if angle is None else f"{angle:.6f}"
 
 
 def _duration(photo: Photo) -> str:
@@ -168,14 +195,25 @@ _VALUES: dict[bytes, Callable[[Photo], str | None]] = {
     b"user.icloudfs.taken": _taken,
     b"user.icloudfs.time_zone": lambda photo: photo.time_zone,
     b"user.icloudfs.original_name": lambda photo: photo.original_name,
+    b"user.icloudfs.caption": lambda photo: photo.caption,
+    b"user.icloudfs.description": lambda photo: photo.description,
+    b"user.icloudfs.keywords": lambda photo: "\n".join(photo.keywords),
     b"user.icloudfs.location": _location,
+    b"user.icloudfs.latitude": lambda photo: _degrees(photo.latitude),
+    b"user.icloudfs.longitude": lambda photo: _degrees(photo.longitude),
     b"user.icloudfs.dimensions": _dimensions,
     b"user.icloudfs.duration": _duration,
     b"user.icloudfs.favorite": lambda photo: _flag(photo.favorite),
     b"user.icloudfs.hidden": lambda photo: _flag(photo.hidden),
     b"user.icloudfs.albums": lambda photo: "\n".join(photo.albums),
+    b"user.icloudfs.status": _status,
     b"user.icloudfs.state": _state,
     b"user.icloudfs.checksum": lambda photo: photo.checksum,
     b"user.icloudfs.sha256": lambda photo: photo.sha256,
 }
 """Every name, and how its value is made; an empty value means there is none."""
+
+_OF_THIS_MACHINE = frozenset(
+    {b"user.icloudfs.status", b"user.icloudfs.state", b"user.icloudfs.sha256"}
+)
+"""The SHA-256 is not Apple's: it is known once the content is here."""

@@ -119,7 +119,7 @@ class Albums:
     def _path(self, zone: int, album: str) -> Path | None:
         chain: list[tuple[str, str, str]] = []  # (record, title, dirname) from the album upwards
         seen: set[str] = set()
-        while not _is_root(album):
+        while not is_root(album):
             row = self._execute(
                 "SELECT parent, deleted, title, dirname FROM album WHERE zone = ? AND name = ?",
                 (zone, album),
@@ -152,6 +152,6 @@ class Albums:
         return dirname
 
 
-def _is_root(album: str) -> bool:
+def is_root(album: str) -> bool:
     """The system's own folders; one that nobody has seen yet is called like them."""
     return album in ROOT_FOLDERS or album.startswith("----")

@@ -41,6 +41,16 @@ async def test_dropped_and_fetched_again(
         assert await read_all(cache, photos[0]) == some_bytes(MIB, 0)
 
 
+async def test_what_is_named_twice_is_dropped_once(
+    server: Server, directory: Path, database: Database, photos: list[File]
+) -> None:
+    """A photo of two albums: each place of it is named."""
+    async with running(directory, database, server) as cache:
+        await cache.fetch(photos[0])
+        assert await cache.drop([photos[0].checksum] * 2) == MIB
+        assert cache.usage == 0 == _on_disk(cache)
+
+
 async def test_what_is_open_goes_when_it_is_closed(
     server: Server, directory: Path, database: Database, photos: list[File]
 ) -> None:

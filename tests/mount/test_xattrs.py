@@ -20,15 +20,41 @@ UPDATE asset SET favorite = 1, caption = 'Am See', description = 'lang', keyword
 """
 
 
+ALBUMS = (
+    ("one", "Am See", "", 0),
+    ("two", "Früher", "inner", 0),
+    ("twin", "Früher", "outer", 0),
+    ("gone", "Weg", "", 1),
+    ("below", "Mit dem Ordner weg", "in-deleted", 0),
+    ("lost", "Ordner noch unbekannt", "unknown", 0),
+    ("ring", "Im Kreis", "snake", 0),
+)
+FOLDERS = (
+    ("outer", "----Root-Folder----", 0),
+    ("inner", "outer", 0),
+    ("deleted", "", 1),
+    ("in-deleted", "deleted", 0),
+    ("snake", "snake", 0),
+)
+OF_THIS_MACHINE = {
+    "user.icloudfs.status": "downloaded",
+    "user.icloudfs.state": "cached",
+    "user.icloudfs.sha256": "ab",
+}
+"""Answered, but not listed."""
+
+
 @pytest.fixture
 def mount(library: Library, place: Path) -> Iterator[Mount]:
     library.file(ROOT_INO, "photo", checksum="sum")
     library.file(ROOT_INO, "plain")
     execute = library.connection.execute
     execute(ASSET)
-    for name, title, deleted in (("one", "Am See", 0), ("two", "Früher", 0), ("gone", "Weg", 1)):
-        library.insert("album", zone=1, name=name, title=title, deleted=deleted)
+    for name, title, parent, deleted in ALBUMS:
+        library.insert("album", zone=1, name=name, title=title, parent=parent, deleted=deleted)
         library.insert("relation", zone=1, asset="A1", album=name)
+    for name, parent, deleted in FOLDERS:
+        library.insert("album", zone=1, name=name, kind=3, parent=parent, deleted=deleted)
     library.insert("content", checksum="sum", size=1000, status="downloaded", path="x", sha256="ab")
     library.close()
     with Mount(library.path, place / "mnt") as mount:
@@ -49,25 +75,33 @@ def test_every_name(mount: Mount) -> None:
         "user.icloudfs.taken": "2023-11-15T00:13:20+02:00",
         "user.icloudfs.time_zone": "Europe/Berlin",
         "user.icloudfs.original_name": "original of photo",
+        "user.icloudfs.caption": "Am See",
+        "user.icloudfs.description": "lang",
+        "user.icloudfs.keywords": "Urlaub\na,b",
+        "user.icloudfs.latitude": "52.500000",
+        "user.icloudfs.longitude": "13.250000",
         "user.icloudfs.location": "52.500000,13.250000",
         "user.icloudfs.dimensions": "4032x3024",
         "user.icloudfs.duration": "2.500",
         "user.icloudfs.favorite": "1",
         "user.icloudfs.hidden": "0",
-        "user.icloudfs.albums": "Am See\nFrüher",
-        "user.icloudfs.state": "cached",
+        "user.icloudfs.albums": "Am See\nFrüher\nFrüher",
         "user.icloudfs.checksum": "sum",
-        "user.icloudfs.sha256": "ab",
     }
+    for name, value in OF_THIS_MACHINE.items():
+        assert os.getxattr(photo, name).decode() == value
     assert TAKEN == 1_700_000_000
 
 
 def test_what_has_no_value_is_not_there(mount: Mount) -> None:
     listed = os.listxattr(mount.path / "plain")
-    assert "user.baloo.rating" not in listed and "user.icloudfs.sha256" not in listed
+    assert "user.baloo.rating" not in listed and "user.icloudfs.caption" not in listed
     assert os.getxattr(mount.path / "plain", "user.icloudfs.state") == b"remote"
+    assert os.getxattr(mount.path / "plain", "user.icloudfs.status") == b"pending"
     for path, name in (
         ("plain", "user.baloo.rating"),
+        ("plain", "user.icloudfs.sha256"),
+        ("plain", "user.icloudfs.latitude"),
         ("plain", "user.unknown"),
         ("", "user.icloudfs.asset"),
     ):
