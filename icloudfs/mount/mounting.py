@@ -11,7 +11,7 @@ from pathlib import Path
 import pyfuse3
 import trio
 
-from icloudfs.mount import fusermount, limits, mount_point, session_loop
+from icloudfs.mount import fusermount, limits, mount_point, mount_table, session_loop
 from icloudfs.mount.operations import Operations
 
 log = logging.getLogger(__name__)
@@ -40,6 +40,7 @@ async def serve(path: Path, operations: Operations, *, ready: Callable[[], None]
         sys.setswitchinterval(_SWITCH_INTERVAL)
         _mount(place, operations)
         try:
+            operations.stage.mounted = mount_table.mounted_at(place)
             operations.direct_until_whole = not limits.raise_background_limit(place)
             ready()
             await _serve_until_told(place, signals)
