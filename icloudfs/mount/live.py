@@ -50,7 +50,10 @@ class Live:
     async def replay_entries(self, changes: Sequence[Change]) -> Set[Change]:
         """Replay what came, went or moved; those of ``changes`` that the kernel knows of by now."""
         try:
-            plan = _Plan(self._directory, self._stage.known, self._budget, changes)
+            known = self._stage.known
+            if not any(not isinstance(c, InodeChanged) and c.parent in known for c in changes):
+                return frozenset()
+            plan = _Plan(self._directory, known, self._budget, changes)
             with self._stage.showing(plan.before):
                 return await self._perform(list(plan.steps()))
         except Exception:
@@ -96,14 +99,16 @@ class Live:
             yield forget_inode(step.ino, False)
 
     def _touches(self, changes: Sequence[Change]) -> Iterator[Step]:
-        new = {(c.parent, c.name) for c in changes if isinstance(c, EntryAdded)}
-        path = _Paths(self._directory)
-        known = self._stage.known
-        changed = {c.ino: c.content for c in changes if isinstance(c, InodeChanged)}
+        path, known = _Paths(self._directory), self._stage.known
+        changed = {
+            c.ino: c.content
+            for c in changes
+            if isinstance(c, InodeChanged) and not c.quiet and not is_directory(c.ino)
+        }
+        new = {(c.parent, c.name) for c in changes if changed and isinstance(c, EntryAdded)}
         watched = [
             (ino, content, parent, name)
             for ino, content in changed.items()
-            if not is_directory(ino)
             for parent, name in self._directory.entries_of(ino)
             if parent in known and (parent, name) not in new
         ]

@@ -45,6 +45,7 @@ from icloudfs.mount.special import SpecialFile, SpecialFiles
 from icloudfs.mount.volume import Volume
 from icloudfs.mount.xattrs import USER, Xattrs
 from icloudfs.tree.directory import ROOT, Directory, Inode
+from icloudfs.tree.numbers import FIRST_DIRECTORY
 
 PAGE = 256
 """Entries of a directory a query; 196 fit the 32 KiB that glibc asks for (facts/fuse.md §1.2)."""
@@ -178,7 +179,7 @@ class Operations(ReadOnly):
         timeout = self._entry_timeout(fh) if self.settings.allow_other else TIMEOUT
         reply, attributes, known = pyfuse3.readdir_reply, self._attributes.of, self.stage.known
         for name, inode in self._directory.page(fh, start_id, PAGE):
-            if is_directory(inode):
+            if inode.ino >= FIRST_DIRECTORY:
                 known.add(inode.ino)
             if not reply(token, name, attributes(inode, timeout), inode.ino):
                 return

@@ -337,6 +337,18 @@ def test_attributes_and_content_change(mount: Mount) -> None:
     assert (mount.path / "photo").read_bytes() == bytes_of("after", 200_000)
 
 
+def test_bytes_that_proved_wrong_are_dropped_quietly(mount: Mount) -> None:
+    """Or a thumbnailer would read them again, and cause the next download, for ever."""
+    assert (mount.path / "photo").read_bytes() == bytes_of("before", 300_000)
+    with Watch(mount.path) as watch:
+        mount.tell("asked")
+        mount.tell("change", sql=[], changes=[["changed", PHOTO, True, True]])
+        assert (mount.path / "photo").read_bytes() == bytes_of("before", 300_000)
+        assert mount.asked("read") > 0
+        add(mount)
+        watch.hears("0 CREATE new")
+
+
 def test_folders_that_nobody_looked_at_cost_nothing(mount: Mount) -> None:
     mount.tell("asked")
     add(mount, OTHER_ALBUM)
@@ -541,6 +553,39 @@ def test_killed_in_the_middle_of_a_replay(library: Library, place: Path) -> None
             mount.path.stat()
         assert dead.value.errno == errno.ENOTCONN
         wait_until(lambda: not Path(f"/proc/{actor}").exists())
+
+
+def test_a_folder_that_is_busy_keeps_nobody_else(mount: Mount) -> None:
+    """Somebody's look-up has not been answered, and the kernel keeps its folder locked meanwhile."""
+    names(mount.path / "other")
+    with Watch(mount.path / "album") as watch:
+        mount.tell("hold", handlers=["lookup"])
+        looking = subprocess.Popen(["test", "-e", mount.path / "album/unknown"])
+        wait_until(lambda: "lookup is held" in mount.log.read_text())
+        adding = threading.Thread(target=add, args=(mount, ALBUM))
+        adding.start()
+        time.sleep(0.3)
+        assert adding.is_alive()
+        assert names(mount.path / "other") == ["in other"]
+        os.kill(mount.process.pid, signal.SIGUSR1)
+        adding.join()
+        watch.hears("0 CREATE new")
+    assert looking.wait() == 1
+    assert mount.tell("longest_gap") < 0.2
+
+
+def test_a_busy_folder_does_not_keep_the_mount(library: Library, place: Path) -> None:
+    fill(library)
+    with Mount(library.path, place / "mnt") as mount:
+        names(mount.path)
+        mount.tell("hold", handlers=["lookup"])
+        looking = subprocess.Popen(["test", "-e", mount.path / "unknown"])
+        wait_until(lambda: "lookup is held" in mount.log.read_text())
+        adding = threading.Thread(target=add, args=(mount,))
+        adding.start()
+        assert mount.stop() == 0
+        adding.join()
+        looking.wait()
 
 
 @pytest.mark.parametrize("signals", [1, 2])
