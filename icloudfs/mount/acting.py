@@ -19,9 +19,12 @@ from icloudfs.mount.replay import Stage, Step
 
 log = logging.getLogger(__name__)
 
-DEADLINE = 5.0
+DEADLINE = 3.0
 """Seconds for one step. They take less than a millisecond; a directory that is busy for longer than this is
 stuck, and nobody's window is worth waiting for it."""
+
+_AFTER_HANGING = 1.0
+"""Seconds without an actor after one hung: the other steps of the same change are not waited for as well."""
 
 _UNTIL_AGAIN = 60.0
 """Seconds without an actor after one could not be started."""
@@ -57,6 +60,8 @@ class Acting:
                     answer = await _asked(process, step)
         except (trio.TooSlowError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
             log.warning("%s of %r could not be replayed: %r", step.call, step.name, error)
+            if isinstance(error, trio.TooSlowError):
+                self._not_before = trio.current_time() + _AFTER_HANGING
             await self.dismiss()
             return errno.EIO
         return answer

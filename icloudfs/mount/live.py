@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence, Set
 
@@ -85,9 +86,7 @@ class Live:
                 break
             await _send(list(self._needed_by(step)))
         if answer:
-            log.debug(
-                "%s of %r was not replayed: %s", step.call, step.name, errno.errorcode[answer]
-            )
+            log.debug("%s of %r was not replayed: %s", step.call, step.name, os.strerror(answer))
         return answer == 0 and self._stage.accepted
 
     def _needed_by(self, step: Step) -> Iterator[Notice]:
