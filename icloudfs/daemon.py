@@ -22,7 +22,9 @@ from icloudfs.control import messages
 from icloudfs.errors import LoginNeeded, one_error
 from icloudfs.library import Library, opened
 from icloudfs.mount import mounting
+from icloudfs.mount.acting import acting
 from icloudfs.mount.kernel import Kernel
+from icloudfs.mount.live import Live
 from icloudfs.mount.neighbours import Neighbours
 from icloudfs.mount.operations import Operations
 from icloudfs.mount.settings import MountSettings
@@ -116,9 +118,11 @@ class _Mount:
                 await trio.sleep(min(self._interval, _PAUSE_AFTER_BUG))
 
     async def _tell_kernel(self) -> None:
-        kernel = Kernel(self._library.directory)
-        async for changes in self._to_kernel:
-            await kernel.apply(changes)
+        directory, stage = self._library.directory, self._operations.stage
+        async with acting(stage) as actor:
+            kernel = Kernel(directory, Live(directory, stage, actor))
+            async for changes in self._to_kernel:
+                await kernel.apply(changes)
 
 
 def _mount_settings(settings: Settings) -> MountSettings:

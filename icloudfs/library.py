@@ -347,7 +347,7 @@ class Library:
         inodes = self.database.reader.execute(
             "SELECT ino FROM inode WHERE checksum = ?", (checksum,)
         )
-        self.publish([InodeChanged(int(str(ino)), content=True) for (ino,) in inodes])
+        self.publish([InodeChanged(int(str(ino)), content=True, quiet=True) for (ino,) in inodes])
 
     # -- looking -------------------------------------------------------------------------------
 

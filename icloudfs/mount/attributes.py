@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Mapping
 
 import pyfuse3
 
@@ -25,7 +26,9 @@ _NANOSECONDS = 1_000_000_000
 class Attributes:
     """Makes the kernel's attributes from inodes, for one owner and one umask."""
 
-    def __init__(self, settings: MountSettings) -> None:
+    def __init__(self, settings: MountSettings, generations: Mapping[int, int]) -> None:
+        """``generations`` of the inodes that are not the first under their number (replay.py)."""
+        self._generations = generations
         self.uid = settings.uid
         self.gid = settings.gid
         self._permitted = ~settings.umask
@@ -41,6 +44,8 @@ class Attributes:
         entry.entry_timeout = entry_timeout
         entry.attr_timeout = TIMEOUT
         entry.st_ino = inode.ino
+        if self._generations:
+            entry.generation = self._generations.get(inode.ino, 0)
         entry.st_mode = inode.mode & self._permitted
         entry.st_nlink = inode.nlink
         entry.st_uid = self.uid

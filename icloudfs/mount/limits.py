@@ -1,4 +1,4 @@
-"""How many reads the kernel lets wait at once.
+"""The kernel's control filesystem: how many reads may wait at once, and the end of all waiting.
 
 Buffered reads are read-ahead, which the kernel counts as background requests, twelve at a time. When twelve
 wait for the network, the thirteenth, of a file that lies ready in the cache, waits as well: 18.5 s with 16
@@ -9,10 +9,12 @@ direct reads, which are not background requests.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from pathlib import Path
 
 from icloudfs.mount import mount_table
+from icloudfs.mount.mount_table import Mounted
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,12 @@ def raise_background_limit(mount_point: Path) -> bool:
     else:
         log.info("%s cannot be written: files are read directly until they are whole", CONNECTIONS)
     return raised
+
+
+def abort(mounted: Mounted) -> None:
+    """Have the kernel answer every request to this mount with ECONNABORTED from now on, if it lets us."""
+    with contextlib.suppress(OSError):
+        (CONNECTIONS / str(mounted.minor) / "abort").write_text("1")
 
 
 def _write_limits(connection: Path) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyfuse3
 import trio
 
-from icloudfs.mount import fusermount, limits, mount_point, session_loop
+from icloudfs.mount import fusermount, limits, mount_point, mount_table, session_loop
 from icloudfs.mount.operations import Operations
 
 log = logging.getLogger(__name__)
@@ -40,12 +40,25 @@ async def serve(path: Path, operations: Operations, *, ready: Callable[[], None]
         sys.setswitchinterval(_SWITCH_INTERVAL)
         _mount(place, operations)
         try:
+            operations.stage.mounted = mount_table.mounted_at(place)
             operations.direct_until_whole = not limits.raise_background_limit(place)
             ready()
             await _serve_until_told(place, signals)
         finally:
+            _answer_nobody_any_more(operations)
             pyfuse3.close()  # lazily, should it still be mounted
     log.info("unmounted %s", place)
+
+
+def _answer_nobody_any_more(operations: Operations) -> None:
+    """Fail what is still waiting for an answer, if the folder is taken away while it is in use.
+
+    Closing alone may not do it: a thread that tells the kernel to forget a name waits for whoever is at that
+    directory, who waits for us, and keeps the session open meanwhile.
+    """
+    mounted = operations.stage.mounted
+    if mounted is not None and mount_table.mounted_at(mounted.path) == mounted:
+        limits.abort(mounted)
 
 
 def _mount(place: Path, operations: Operations) -> None:

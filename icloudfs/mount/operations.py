@@ -2,9 +2,11 @@
 
 ``lookup``, ``getattr`` and ``readdir`` are one indexed query each and plain functions: they cannot wait,
 because a slow look-up blocks its whole directory (facts/fuse.md §1.2). Only ``read``, and ``statfs`` now and
-then, wait for anything. Whatever would write is refused (read_only.py).
+then, wait for anything. Whatever would write is refused (read_only.py), but for changes that are replayed
+(replay.py).
 """
 
+# ruff: noqa: ARG002 — each handler has the signature that pyfuse3 calls, whatever it needs of it
 from __future__ import annotations
 
 import errno
@@ -27,20 +29,23 @@ from pyfuse3 import (
     ModeT,
     ReaddirToken,
     RequestContext,
+    SetattrFields,
     StatvfsData,
     XAttrNameT,
 )
 
 from icloudfs.mount.access import Access
-from icloudfs.mount.attributes import TIMEOUT, Attributes, missing_entry
+from icloudfs.mount.attributes import TIMEOUT, Attributes, is_directory, missing_entry
 from icloudfs.mount.contents import Contents, OpenFile
 from icloudfs.mount.guard import guarded
 from icloudfs.mount.read_only import ReadOnly
+from icloudfs.mount.replay import Stage, gone
 from icloudfs.mount.settings import MountSettings
-from icloudfs.mount.special import SpecialFiles
+from icloudfs.mount.special import SpecialFile, SpecialFiles
 from icloudfs.mount.volume import Volume
 from icloudfs.mount.xattrs import USER, Xattrs
 from icloudfs.tree.directory import ROOT, Directory, Inode
+from icloudfs.tree.numbers import FIRST_DIRECTORY
 
 PAGE = 256
 """Entries of a directory a query; 196 fit the 32 KiB that glibc asks for (facts/fuse.md §1.2)."""
@@ -86,7 +91,8 @@ class Operations(ReadOnly):
         self._xattrs = xattrs
         self._volume = volume
         self._special = SpecialFiles(settings)
-        self._attributes = Attributes(settings)
+        self.stage = Stage()
+        self._attributes = Attributes(settings, self.stage.generations)
         self._access = Access(self._attributes)
         self._missing = missing_entry()
         self._handles: dict[FileHandleT, _Handle] = {}
@@ -96,12 +102,16 @@ class Operations(ReadOnly):
 
     @guarded
     def lookup(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> EntryAttributes:
+        if self.stage.is_actor(ctx):
+            return self._lookup_before(parent_inode, name)
         timeout = TIMEOUT
         if self.settings.allow_other:
             self._require(parent_inode, os.X_OK, ctx)
             timeout = self._entry_timeout(parent_inode)
         inode = self._named(parent_inode, name)
         if inode is not None:
+            if is_directory(inode):
+                self.stage.known.add(inode.ino)
             return self._attributes.of(inode, timeout)
         if timeout == 0:
             raise FUSEError(errno.ENOENT)
@@ -125,7 +135,9 @@ class Operations(ReadOnly):
         return self._directory.parent(ino) or ROOT
 
     @guarded
-    def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:  # noqa: ARG002
+    def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
+        if self.stage.is_actor(ctx):
+            return self._shown_before(inode)
         return self._attributes.of(self._inode(inode))
 
     def _inode(self, ino: int) -> Inode:
@@ -165,8 +177,10 @@ class Operations(ReadOnly):
         if start_id < _DOTDOT_CURSOR and not self._reply_dots(fh, start_id, token):
             return
         timeout = self._entry_timeout(fh) if self.settings.allow_other else TIMEOUT
-        reply, attributes = pyfuse3.readdir_reply, self._attributes.of
+        reply, attributes, known = pyfuse3.readdir_reply, self._attributes.of, self.stage.known
         for name, inode in self._directory.page(fh, start_id, PAGE):
+            if inode.ino >= FIRST_DIRECTORY:
+                known.add(inode.ino)
             if not reply(token, name, attributes(inode, timeout), inode.ino):
                 return
 
@@ -188,7 +202,8 @@ class Operations(ReadOnly):
     @guarded
     def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
         if flags & _WRITING:
-            raise FUSEError(errno.EROFS)
+            self.stage.accept(ctx, "open", inode)
+            return self._open_for_nothing(inode)
         if self.settings.allow_other:
             self._require(inode, os.R_OK, ctx)
         # Before the content: if they differ, the handle is refused rather than believed.
@@ -230,10 +245,95 @@ class Operations(ReadOnly):
     def release(self, fh: FileHandleT) -> None:
         self._handles.pop(fh).content.close()
 
+    # -- changes that are replayed ---------------------------------------------------------------------
+
+    @guarded
+    def mknod(
+        self, parent_inode: InodeT, name: FileNameT, mode: ModeT, rdev: int, ctx: RequestContext
+    ) -> EntryAttributes:
+        self.stage.accept(ctx, "mknod", parent_inode, name)
+        return self._entry(parent_inode, name)
+
+    @guarded
+    def mkdir(
+        self, parent_inode: InodeT, name: FileNameT, mode: ModeT, ctx: RequestContext
+    ) -> EntryAttributes:
+        self.stage.accept(ctx, "mkdir", parent_inode, name)
+        entry = self._entry(parent_inode, name)
+        self.stage.known.add(entry.st_ino)
+        return entry
+
+    @guarded
+    def unlink(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
+        self.stage.accept(ctx, "unlink", parent_inode, name)
+
+    @guarded
+    def rmdir(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> None:
+        self.stage.accept(ctx, "rmdir", parent_inode, name)
+
+    @guarded
+    def rename(
+        self,
+        parent_inode_old: InodeT,
+        name_old: FileNameT,
+        parent_inode_new: InodeT,
+        name_new: FileNameT,
+        flags: FlagT,
+        ctx: RequestContext,
+    ) -> None:
+        there = parent_inode_new, name_new
+        self.stage.accept(ctx, "rename", parent_inode_old, name_old, *there, flags)
+
+    @guarded
+    def setattr(
+        self,
+        inode: InodeT,
+        attr: EntryAttributes,
+        fields: SetattrFields,
+        fh: FileHandleT | None,
+        ctx: RequestContext,
+    ) -> EntryAttributes:
+        """Whatever is to be set, the answer is what the database says."""
+        self.stage.accept(ctx, "setattr", inode)
+        return self._attributes.of(self._inode(inode))
+
+    def _entry(self, parent: int, name: bytes) -> EntryAttributes:
+        inode = self._directory.lookup(parent, name)
+        if inode is None:
+            raise FUSEError(errno.ENOENT)  # gone again since
+        timeout = self._entry_timeout(parent) if self.settings.allow_other else TIMEOUT
+        return self._attributes.of(inode, timeout)
+
+    def _open_for_nothing(self, ino: int) -> FileInfo:
+        """For a write that writes nothing, and makes the kernel drop the pages."""
+        inode = self._inode(ino)
+        number = next(self._numbers)
+        self._handles[number] = _Handle(inode, None, SpecialFile(ino, b""))
+        return FileInfo(fh=number, keep_cache=False)
+
+    def _lookup_before(self, parent: int, name: bytes) -> EntryAttributes:
+        """A name as the process sees it that replays changes. It may look everywhere."""
+        if self.stage.is_before_its_turn(parent, name):
+            ino = self.stage.before(parent, name)
+            if ino is None:
+                raise FUSEError(errno.ENOENT)
+            return self._shown_before(ino)
+        return self._entry(parent, name)
+
+    def _shown_before(self, ino: int) -> EntryAttributes:
+        """To be asked for again by whoever comes next: it is only true until the step is done."""
+        try:
+            inode = self.stage.links_before(self._inode(ino))
+        except FUSEError:
+            inode = gone(ino)
+        entry = self._attributes.of(inode, 0.0)
+        entry.attr_timeout = 0.0
+        return entry
+
     # -- the volume, permissions, xattrs -----------------------------------------------------------
 
     @guarded
-    async def statfs(self, ctx: RequestContext) -> StatvfsData:  # noqa: ARG002
+    async def statfs(self, ctx: RequestContext) -> StatvfsData:
         return (await self._volume.figures()).as_statvfs()
 
     @guarded

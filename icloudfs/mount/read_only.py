@@ -1,4 +1,4 @@
-"""Everything that would write, refused, and everything that would wait for a write, done with."""
+"""What would write, refused whoever asks, and everything that would wait for a write, done with."""
 
 from __future__ import annotations
 
@@ -32,17 +32,12 @@ _nothing_to_do: Refusal = guarded(_do_nothing)
 
 
 class ReadOnly(pyfuse3.Operations):
-    """The half of the handlers that is the same for every read-only filesystem."""
+    """The handlers that are the same for every read-only filesystem. Those by which changes are replayed are
+    not among them: the operations refuse them themselves (replay.py)."""
 
-    setattr = _refused
-    mknod = _refused
-    mkdir = _refused
     symlink = _refused
     link = _refused
     create = _refused
-    rename = _refused
-    unlink = _refused
-    rmdir = _refused
     write = _refused
     setxattr = _refused
     removexattr = _refused

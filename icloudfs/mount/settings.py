@@ -31,8 +31,8 @@ class MountSettings(msgspec.Struct, frozen=True):
     def options(self) -> set[str]:
         """The options for libfuse.
 
-        Neither ``ro`` nor ``default_permissions`` (DESIGN §7): the daemon itself must one day be able to
-        replay changes through the mount, and with 0555 directories the kernel would refuse it.
+        Neither ``ro`` nor ``default_permissions`` (DESIGN §7): changes are replayed through the mount
+        (live.py), and with 0555 directories the kernel would refuse that.
         """
         options = {f"fsname={self.source}", "subtype=icloudfs", "nosuid", "nodev"}
         if self.allow_other:

@@ -18,6 +18,13 @@ _ANSWER_TIMEOUT = 2.0
 """Seconds a daemon gets to say who it is; one that hangs does not."""
 
 
+_BRIEFLY = 0.5
+"""Seconds in which a folder that is in use may become free: while changes are replayed (live.py) there is a
+process of ours at work in it, for less than a millisecond each time."""
+
+_RETRY = 0.02
+
+
 class _Daemon(msgspec.Struct):
     pid: int
 
@@ -38,11 +45,21 @@ async def unmount(path: Path, *, lazy: bool = False) -> None:
             hint="'findmnt -t fuse.icloudfs' lists those that are.",
         )
     daemon = None if lazy else await _daemon_of(place)
-    complaint = await fusermount.unmount(place, lazy=lazy)
+    complaint = await _unmount_if_free(place, lazy)
     if complaint is not None:
         raise _refused(place, complaint)
     if daemon is not None:
         await _wait_for_end(daemon)
+
+
+async def _unmount_if_free(place: Path, lazy: bool) -> str | None:
+    """None when it is done, else the complaint."""
+    deadline = trio.current_time() + _BRIEFLY
+    while True:
+        complaint = await fusermount.unmount(place, lazy=lazy)
+        if complaint is None or "busy" not in complaint or trio.current_time() > deadline:
+            return complaint
+        await trio.sleep(_RETRY)
 
 
 def _refused(place: Path, complaint: str) -> MountPointError:

@@ -26,6 +26,9 @@ class InodeChanged(msgspec.Struct, frozen=True):
 
     ino: int
     content: bool = False
+    quiet: bool = False
+    """It is not the file that changed but what is known of its bytes: a program that watches it must not
+    read them again for that, find them wrong again, and so on for ever."""
 
 
 Change = EntryAdded | EntryRemoved | InodeChanged

@@ -135,6 +135,11 @@ class Directory:
         row = self._execute("SELECT parent FROM dirent WHERE ino = ? LIMIT 1", (ino,)).fetchone()
         return None if row is None else row[0]
 
+    def entries_of(self, ino: int) -> list[tuple[int, bytes]]:
+        """Every directory that holds ``ino``, and its name there."""
+        found = self._execute("SELECT parent, name FROM dirent WHERE ino = ?", (ino,)).fetchall()
+        return msgspec.convert(found, list[tuple[int, bytes]])
+
     def places(self, ino: int) -> list[str]:
         """Every path of a file or directory, relative to the mount, sorted."""
         if ino == ROOT:

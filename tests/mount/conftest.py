@@ -16,6 +16,7 @@ from icloudfs.mount.limits import CONNECTIONS
 from tests.mount.library import Library
 
 DEVICE = Path("/dev/fuse")
+FUSE_CONF = Path("/etc/fuse.conf")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -50,3 +51,21 @@ def library(place: Path) -> Iterator[Library]:
     library = Library(state / "me.db")
     yield library
     library.close()
+
+
+@pytest.fixture
+def fuse_conf() -> Iterator[Path]:
+    """/etc/fuse.conf, put back afterwards; whatever the machine says, users may not mount for others."""
+    before = FUSE_CONF.read_text() if FUSE_CONF.exists() else None
+    FUSE_CONF.write_text((before or "").replace("\nuser_allow_other", ""))
+    yield FUSE_CONF
+    if before is None:
+        FUSE_CONF.unlink()
+    else:
+        FUSE_CONF.write_text(before)
+
+
+@pytest.fixture
+def _user_allow_other(fuse_conf: Path) -> None:
+    """Let ordinary users mount for others."""
+    fuse_conf.write_text(fuse_conf.read_text() + "\nuser_allow_other\n")

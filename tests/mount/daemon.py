@@ -11,6 +11,7 @@ import collections
 import json
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
@@ -22,9 +23,12 @@ import trio
 
 from icloudfs import errors
 from icloudfs.errors import IcloudfsError
-from icloudfs.mount import kernel, limits, mounting, session_loop
+from icloudfs.mount import acting as actor_process
+from icloudfs.mount import kernel, limits, mounting, notices, session_loop
+from icloudfs.mount.acting import acting
 from icloudfs.mount.guard import guarded
 from icloudfs.mount.kernel import Kernel
+from icloudfs.mount.live import Live
 from icloudfs.mount.operations import Operations
 from icloudfs.mount.settings import MountSettings
 from icloudfs.mount.volume import Volume
@@ -47,6 +51,7 @@ class Orders(msgspec.Struct):
     """False: as if the kernel's control filesystem were not there."""
     stock_loop: bool = False
     heartbeat: bool = False
+    actor_deadline: float = 5.0
 
 
 class Gate:
@@ -109,6 +114,8 @@ class Watched(Operations):
         super().__init__(*collaborators)
         self.asked: collections.Counter[str] = collections.Counter()
         self.broken: set[str] = set()
+        self.held: set[str] = set()
+        self.released = trio.Event()
 
 
 def _watched(name: str, handler: Handler) -> Handler:
@@ -116,6 +123,9 @@ def _watched(name: str, handler: Handler) -> Handler:
         self.asked[name] += 1
         if name in self.broken:
             raise RuntimeError(f"{name} is broken")
+        if name in self.held:
+            logging.info("%s is held", name)
+            await self.released.wait()
         return await handler(self, *arguments)
 
     watch.__name__ = name
@@ -149,12 +159,15 @@ class Daemon:
             Xattrs(self.state.reader),
             Volume(orders.database, orders.database.parent),
         )
-        self.kernel = Kernel(directory)
+        self.directory = directory
         self.longest_gap = 0.0
 
     async def run(self) -> None:
-        async with trio.open_nursery() as nursery:
+        stage = self.operations.stage
+        async with acting(stage) as self.acting, trio.open_nursery() as nursery:
+            self.kernel = Kernel(self.directory, Live(self.directory, stage, self.acting))
             nursery.start_soon(self._take_orders)
+            nursery.start_soon(self._release_when_told)
             if self.orders.heartbeat:
                 nursery.start_soon(self._beat)
             await mounting.serve(
@@ -192,6 +205,9 @@ class Daemon:
         )
         await self.kernel.apply([_change(*change) for change in changes])
 
+    async def do_forget(self, ino: int) -> None:
+        await trio.to_thread.run_sync(notices.send, [notices.forget_inode(ino, True)])
+
     async def do_refresh(self, sql: list[str], epoch: bool) -> None:
         if not epoch:
             kernel._drop_all_entries = lambda: False
@@ -212,6 +228,15 @@ class Daemon:
 
     async def do_break(self, handlers: list[str]) -> None:
         self.operations.broken = set(handlers)
+
+    async def do_hold(self, handlers: list[str]) -> None:
+        """Let these handlers wait until SIGUSR1."""
+        self.operations.held = set(handlers)
+
+    async def _release_when_told(self) -> None:
+        with trio.open_signal_receiver(signal.SIGUSR1) as signals:
+            async for _ in signals:
+                self.operations.released.set()
 
     async def do_workers(self) -> int:
         """How many tasks wait for requests or answer one."""
@@ -247,6 +272,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     if not orders.background_limit:
         limits.CONNECTIONS = Path("/nonexistent")
+    actor_process.DEADLINE = orders.actor_deadline
     if orders.stock_loop:
         session_loop.replace_loop = lambda descriptor: None
     try:

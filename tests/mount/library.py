@@ -11,6 +11,7 @@ import apsw
 
 from icloudfs.state import database
 from icloudfs.tree.directory import ROOT
+from icloudfs.tree.numbers import FIRST_DIRECTORY
 
 DIRECTORY = stat.S_IFDIR | 0o555
 FILE = stat.S_IFREG | 0o444
@@ -26,12 +27,13 @@ class Library:
         self.path = path
         self.connection = database.create(path)
         self._inos = itertools.count(FIRST_INO)
+        self._directories = itertools.count(FIRST_DIRECTORY)
         self._assets = itertools.count(1)
         self.insert("zone", id=ZONE, area="private", name="PrimarySync")
         self._inode(ROOT, DIRECTORY, 4096, TAKEN)
 
     def directory(self, parent: int, name: str, mode: int = 0o555) -> int:
-        ino = next(self._inos)
+        ino = next(self._directories)
         self._inode(ino, stat.S_IFDIR | mode, 4096, TAKEN)
         self._entry(parent, name, ino)
         return ino

@@ -138,7 +138,7 @@ def test_an_error_in_any_handler_never_unmounts(library: Library, place: Path) -
             for handler, call in calls.items():
                 (mount.path / "photo").stat(), (mount.path / "folder").stat()
                 # Forget what was read and looked at: warm, the kernel would answer by itself.
-                mount.tell("change", sql=[], changes=[["changed", _ino(mount, "photo"), True]])
+                mount.tell("forget", ino=_ino(mount, "photo"))
                 mount.tell("break", handlers=[handler])
                 with pytest.raises(OSError) as caught:
                     call()

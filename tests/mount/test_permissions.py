@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,26 +11,6 @@ import pytest
 from icloudfs.tree.directory import ROOT as ROOT_INO
 from tests.mount.library import Library
 from tests.mount.mounted import OTHER, OWNER, ROOT, Mount, User
-
-FUSE_CONF = Path("/etc/fuse.conf")
-
-
-@pytest.fixture
-def fuse_conf() -> Iterator[Path]:
-    """/etc/fuse.conf, put back afterwards; whatever the machine says, users may not mount for others."""
-    before = FUSE_CONF.read_text() if FUSE_CONF.exists() else None
-    FUSE_CONF.write_text((before or "").replace("\nuser_allow_other", ""))
-    yield FUSE_CONF
-    if before is None:
-        FUSE_CONF.unlink()
-    else:
-        FUSE_CONF.write_text(before)
-
-
-@pytest.fixture
-def _user_allow_other(fuse_conf: Path) -> None:
-    """Let ordinary users mount for others."""
-    fuse_conf.write_text(fuse_conf.read_text() + "\nuser_allow_other\n")
 
 
 def fill(library: Library) -> None:
