@@ -32,8 +32,10 @@ from icloudfs.cache.prefetching import Prefetch, PrefetchResult
 from icloudfs.cache.pull import Means
 from icloudfs.cache.reachability import Reachability
 from icloudfs.cache.readahead import Habits
+from icloudfs.cache.shelf import Shelf
 from icloudfs.cache.source import Source
 from icloudfs.cache.sweep import Sweep
+from icloudfs.cache.thumbnails import MOST, MOST_BYTES, Figures, Thumbnails
 from icloudfs.cache.urls import FreshURLs
 from icloudfs.errors import IcloudfsError
 from icloudfs.progress import Report
@@ -106,7 +108,9 @@ class Cache:
         self.auditing = trio.Lock()
         """Held by whoever verifies: two at once would share their place in the row."""
         self._buffer = memoryview(bytearray(_LARGEST_READ))
+        self._shelf = Shelf(self.places.thumbnails, MOST, MOST_BYTES)
         self._means: Means | None = None
+        self._thumbnails: Thumbnails | None = None
         self._nursery: trio.Nursery | None = None
 
     # -- life ------------------------------------------------------------------------------------
@@ -135,10 +139,12 @@ class Cache:
 
     def _begin(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
+        urls = FreshURLs(self._source, nursery, self._timeout)
+        self._thumbnails = Thumbnails(self._shelf, self._source, urls, nursery, self._timeout)
         self._means = Means(
             source=self._source,
             database=self.database,
-            urls=FreshURLs(self._source, nursery, self._timeout),
+            urls=urls,
             reachability=Reachability(),
             room=self._room,
             ledger=self._ledger,
@@ -200,6 +206,17 @@ class Cache:
         failures are in the result.
         """
         return await Prefetch(self.fetch, report, connections, total).run(files)
+
+    async def thumbnail(self, file: File) -> bytes:
+        """A small JPEG of what ``file`` shows, without a byte of its content. Raises as ``Thumbnails.of``."""
+        if self._thumbnails is None:
+            raise RuntimeError("Cache.run must be running")
+        return await self._thumbnails.of(file)
+
+    @property
+    def thumbnails_kept(self) -> Figures:
+        """Not counted against the limit: they have their own."""
+        return Figures(self._shelf.count, self._shelf.bytes)
 
     def transfers(self) -> list[Transfer]:
         """What is on its way now."""
