@@ -70,6 +70,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     gid: int | None = None
     umask: Annotated[int, Meta(ge=0, le=0o777)] = 0
     noxattr: bool = False
+    thumbnails: bool = True
+    """Small pictures for file managers: Apple's own, so that looking at a folder downloads no photo."""
     log_file: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

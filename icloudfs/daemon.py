@@ -19,6 +19,7 @@ import trio
 
 from icloudfs.config import Settings
 from icloudfs.control import messages
+from icloudfs.desktop.desktop import Desktop
 from icloudfs.errors import LoginNeeded, one_error
 from icloudfs.library import Library, opened
 from icloudfs.mount import mounting
@@ -81,6 +82,7 @@ class _Mount:
             library.cache,
             Xattrs(library.database.reader),
             Volume(library.database.path, library.settings.account_cache()),
+            Desktop(library.cache.thumbnail) if library.settings.thumbnails else None,
         )
 
     async def run(self, mount_point: Path, ready: Callable[[], None]) -> None:

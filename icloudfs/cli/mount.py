@@ -28,6 +28,11 @@ from icloudfs.tree.layout import View
     "--noxattr", is_flag=True, default=None, help="No extended attributes: faster 'ls -l'."
 )
 @click.option(
+    "--thumbnails/--no-thumbnails",
+    default=None,
+    help="Small pictures for file managers, or none.",
+)
+@click.option(
     "--views",
     multiple=True,
     type=click.Choice([view.value for view in View]),

@@ -1,8 +1,8 @@
 """Every request of the kernel, answered.
 
 ``lookup``, ``getattr`` and ``readdir`` are one indexed query each and plain functions: they cannot wait,
-because a slow look-up blocks its whole directory (facts/fuse.md §1.2). Only ``read``, and ``statfs`` now and
-then, wait for anything. Whatever would write is refused (read_only.py).
+because a slow look-up blocks its whole directory (facts/fuse.md §1.2). Only ``read``, one attribute, and
+``statfs`` now and then, wait for anything. Whatever would write is refused (read_only.py).
 """
 
 from __future__ import annotations
@@ -34,12 +34,13 @@ from pyfuse3 import (
 from icloudfs.mount.access import Access
 from icloudfs.mount.attributes import TIMEOUT, Attributes, missing_entry
 from icloudfs.mount.contents import Contents, OpenFile
+from icloudfs.mount.desktop import Desktop, NoDesktop
 from icloudfs.mount.guard import guarded
 from icloudfs.mount.read_only import ReadOnly
 from icloudfs.mount.settings import MountSettings
 from icloudfs.mount.special import SpecialFiles
 from icloudfs.mount.volume import Volume
-from icloudfs.mount.xattrs import USER, Xattrs
+from icloudfs.mount.xattrs import THUMBNAIL, USER, Xattrs
 from icloudfs.tree.directory import ROOT, Directory, Inode
 
 PAGE = 256
@@ -76,6 +77,7 @@ class Operations(ReadOnly):
         contents: Contents,
         xattrs: Xattrs,
         volume: Volume,
+        desktop: Desktop | None = None,
     ) -> None:
         super().__init__()
         self.settings = settings
@@ -85,6 +87,7 @@ class Operations(ReadOnly):
         self._contents = contents
         self._xattrs = xattrs
         self._volume = volume
+        self._desktop = desktop or NoDesktop()
         self._special = SpecialFiles(settings)
         self._attributes = Attributes(settings)
         self._access = Access(self._attributes)
@@ -245,7 +248,7 @@ class Operations(ReadOnly):
         return self._access.may(found, mode, ctx)
 
     @guarded
-    def getxattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> bytes:
+    async def getxattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> bytes:
         if not self.settings.xattrs:
             raise FUSEError(errno.ENOSYS)
         if not name.startswith(USER):
@@ -254,10 +257,17 @@ class Operations(ReadOnly):
             raise FUSEError(errno.EOPNOTSUPP)
         if self.settings.allow_other:
             self._require(inode, os.R_OK, ctx)
-        value = self._xattrs.get(inode, name)
+        if name == THUMBNAIL:
+            value = await self._thumbnail(inode)
+        else:
+            value = self._xattrs.get(inode, name)
         if value is None:
             raise FUSEError(errno.ENODATA)
         return value
+
+    async def _thumbnail(self, ino: int) -> bytes | None:
+        file = self._directory.file(ino)
+        return None if file is None else await self._desktop.thumbnail(file)
 
     @guarded
     def listxattr(self, inode: InodeT, ctx: RequestContext) -> Sequence[XAttrNameT]:

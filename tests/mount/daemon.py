@@ -83,6 +83,18 @@ class MadeUp:
         return bytes_of(self._file.checksum, self._file.size)[offset : offset + size]
 
 
+class MadeUpDesktop:
+    """A small picture says what it shows; some files have none, and some take their time."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    async def thumbnail(self, file: File) -> bytes | None:
+        if file.checksum.startswith("slow"):
+            await self._gate.opened.wait()
+        return None if file.checksum.startswith("fail") else f"small {file.checksum}".encode()
+
+
 class MadeUpContents:
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
@@ -148,6 +160,7 @@ class Daemon:
             MadeUpContents(self.gate),
             Xattrs(self.state.reader),
             Volume(orders.database, orders.database.parent),
+            MadeUpDesktop(self.gate),
         )
         self.kernel = Kernel(directory)
         self.longest_gap = 0.0
