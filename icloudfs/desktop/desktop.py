@@ -23,9 +23,21 @@ DEADLINE = 10.0
 class Desktop:
     """Answers about small pictures. None of it reads an original."""
 
-    def __init__(self, picture: Picture, deadline: float = DEADLINE) -> None:
+    def __init__(
+        self,
+        picture: Picture,
+        opened: Callable[[int], None] | None = None,
+        deadline: float = DEADLINE,
+    ) -> None:
+        """``opened`` is told of every folder that the owner of the mount opens."""
         self._picture = picture
+        self._opened = opened
         self._deadline = deadline
+
+    def opened(self, folder: int) -> None:
+        """The owner of the mount opened a folder, and may soon look at thumbnails."""
+        if self._opened is not None:
+            self._opened(folder)
 
     async def thumbnail(self, file: File) -> bytes | None:
         """A small JPEG of what ``file`` shows, upright and small enough for an attribute.

@@ -88,6 +88,7 @@ class Operations(ReadOnly):
         self._xattrs = xattrs
         self._volume = volume
         self._desktop = desktop or NoDesktop()
+        self._owner = os.getuid()
         self._special = SpecialFiles(settings)
         self._attributes = Attributes(settings)
         self._access = Access(self._attributes)
@@ -156,6 +157,8 @@ class Operations(ReadOnly):
     def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
         if self.settings.allow_other:
             self._require(inode, os.R_OK, ctx)
+        if ctx.uid == self._owner:
+            self._desktop.opened(inode)
         return inode
 
     @guarded

@@ -88,6 +88,10 @@ class MadeUpDesktop:
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
+        self.folders: list[int] = []
+
+    def opened(self, folder: int) -> None:
+        self.folders.append(folder)
 
     async def thumbnail(self, file: File) -> bytes | None:
         if file.checksum.startswith("slow"):
@@ -145,6 +149,7 @@ class Daemon:
         self.orders = orders
         self.state = Database(orders.database)
         self.gate = Gate()
+        self.desktop = MadeUpDesktop(self.gate)
         directory = Directory(self.state.reader)
         settings = MountSettings(
             "me@example.com",
@@ -160,7 +165,7 @@ class Daemon:
             MadeUpContents(self.gate),
             Xattrs(self.state.reader),
             Volume(orders.database, orders.database.parent),
-            MadeUpDesktop(self.gate),
+            self.desktop,
         )
         self.kernel = Kernel(directory)
         self.longest_gap = 0.0
@@ -231,6 +236,10 @@ class Daemon:
         root = trio.lowlevel.current_root_task()
         assert root is not None
         return sum(task.name.startswith("pyfuse-") for task in _below(root))
+
+    async def do_opened(self) -> list[int]:
+        """The folders that their owner opened."""
+        return self.desktop.folders
 
     async def do_direct(self) -> bool:
         return self.operations.direct_until_whole
