@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from icloudfs.desktop import thumbnailer
 from icloudfs.desktop.uris import entry, uris
 from tests.scratch import Scratch, wait_until
 from tests.whole.library import ALL_VIEWS, Library, asset_of, checksum_of
@@ -78,6 +79,37 @@ def test_every_photo_and_video_has_one_as_an_attribute(home: Library) -> None:
 
     assert originals_sent(home) == 0
     assert home.cached_files() == []
+
+
+def test_a_thumbnailer_uses_it(home: Library, scratch: Scratch) -> None:
+    """The program that ``desktop install`` puts below /usr, as file managers start it."""
+    home.mount()
+    for path in home.files(FOLDER):
+        target = scratch.folder / "thumbnail.png"
+        scratch.run("/usr/bin/python3", "-I", thumbnailer.__file__, "128", path, target)
+        image = Image.open(target)
+        assert image.format == "PNG" and max(image.size) == 128
+        target.unlink()
+    assert originals_sent(home) == 0
+
+
+def test_a_thumbnailer_does_not_read_the_photo_instead(
+    home: Library, own_icloud: LocalICloud, scratch: Scratch
+) -> None:
+    home.mount()
+    photo = next(path for path in home.files(FOLDER) if path.suffix == ".JPG")
+    own_icloud.control.set_fault("content", "flip")
+    target = scratch.folder / "thumbnail.png"
+    command = ("/usr/bin/python3", "-I", thumbnailer.__file__, "128", photo, target)
+    assert scratch.run(*command, check=False).returncode == 1
+    assert originals_sent(home) == 0 and not target.exists()
+
+
+def test_a_thumbnailer_leaves_other_files_to_others(scratch: Scratch) -> None:
+    local, target = scratch.folder / "local.jpg", scratch.folder / "thumbnail.png"
+    Image.new("RGB", (400, 300)).save(local)
+    scratch.run("/usr/bin/python3", "-I", thumbnailer.__file__, "128", local, target)
+    assert Image.open(target).size == (128, 96)
 
 
 def test_the_right_way_up(home: Library) -> None:
