@@ -184,7 +184,7 @@ def test_opening_a_folder_seeds_it_without_reading_a_photo(
     files = list(home.files(FOLDER))
     assert len(files) > 24
 
-    wait_until(lambda: all_seeded(home, files), 30)
+    wait_until(lambda: all_seeded(home, files), 60)
 
     for path in files:
         assert picture_of(home, path)
@@ -212,11 +212,23 @@ def test_opening_a_folder_seeds_it_without_reading_a_photo(
     assert all_seeded(home, files)
 
 
+def test_glib_takes_the_seeds(home: Library, scratch: Scratch) -> None:
+    """As Nautilus, Caja and Nemo ask: with GLib's own look-up and checks."""
+    home.mount()
+    files = list(home.files(FOLDER))
+    wait_until(lambda: all_seeded(home, files), 60)
+    for path in files:
+        told = scratch.run("gio", "info", "-a", "thumbnail::*", path).stdout
+        assert f"thumbnail::path: {seeds_of(home, path, 'large')[0]}" in told
+        assert "thumbnail::is-valid: TRUE" in told
+    assert originals_sent(home) == 0
+
+
 def test_the_phone_edits_and_deletes(home: Library, own_icloud: LocalICloud) -> None:
     phone = own_icloud.control.phone
     home.mount("--interval", "1")
     files = list(home.files(FOLDER))
-    wait_until(lambda: all_seeded(home, files), 30)
+    wait_until(lambda: all_seeded(home, files), 60)
     edited = next(path for path in files if "-edited" in path.name)
     asset = asset_of(edited)
     original = next(p for p in home.files_of(asset, FOLDER) if p != edited)
@@ -240,7 +252,7 @@ def test_the_phone_edits_and_deletes(home: Library, own_icloud: LocalICloud) -> 
 def test_what_changed_while_nothing_was_mounted(home: Library, own_icloud: LocalICloud) -> None:
     home.mount()
     files = list(home.files(FOLDER))
-    wait_until(lambda: all_seeded(home, files), 30)
+    wait_until(lambda: all_seeded(home, files), 60)
     gone = next(path for path in files if path.name.startswith("HEIC"))
     seed, asset = seeds_of(home, gone)[0], asset_of(gone)
     home.unmount()
@@ -264,7 +276,7 @@ def test_killed_while_it_seeds(home: Library) -> None:
     subprocess.run(["umount", "-l", home.mount_point], check=True)
     home.mount()
     look_into(home)
-    wait_until(lambda: all_seeded(home, files), 30)
+    wait_until(lambda: all_seeded(home, files), 60)
     assert everything_in(home, ".icloudfs-*") == []
 
 
