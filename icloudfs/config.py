@@ -72,6 +72,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     noxattr: bool = False
     neighbours: bool = True
     """Whether the next photos are fetched ahead of who looks at one after another."""
+    thumbnails: bool = True
+    """Small pictures for file managers: Apple's own, so that looking at a folder downloads no photo."""
     log_file: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

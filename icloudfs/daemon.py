@@ -19,9 +19,12 @@ import trio
 
 from icloudfs.config import Settings
 from icloudfs.control import messages
+from icloudfs.desktop.desktop import Desktop
+from icloudfs.desktop.seeder import Seeder
+from icloudfs.desktop.seeds import Seeds, thumbnails_directory
 from icloudfs.errors import LoginNeeded, one_error
 from icloudfs.library import Library, opened
-from icloudfs.mount import mounting
+from icloudfs.mount import mount_table, mounting
 from icloudfs.mount.acting import acting
 from icloudfs.mount.kernel import Kernel
 from icloudfs.mount.live import Live
@@ -55,7 +58,7 @@ async def serve(settings: Settings, mount_point: Path, ready: Callable[[], None]
     async with opened(settings, f"mounted on {mount_point}", publish) as library:
         await _prepare(library)
         with one_error():
-            await _Mount(library, to_kernel).run(mount_point, ready)
+            await _Mount(library, to_kernel, mount_point).run(ready)
 
 
 async def _prepare(library: Library) -> None:
@@ -72,9 +75,13 @@ class _Mount:
     """The tasks around one mount."""
 
     def __init__(
-        self, library: Library, to_kernel: trio.MemoryReceiveChannel[list[Change]]
+        self,
+        library: Library,
+        to_kernel: trio.MemoryReceiveChannel[list[Change]],
+        mount_point: Path,
     ) -> None:
         self._library = library
+        self._mount_point = mount_point
         self._to_kernel = to_kernel
         self._interval = library.settings.interval
         self._schedule = Schedule(self._sync, self._interval)
@@ -83,28 +90,40 @@ class _Mount:
             library.database.path,
             up_to=library.settings.stream_above,
         )
+        self._seeder = _seeder(library, mount_point)
         self._operations = Operations(
             _mount_settings(library.settings),
             library.directory,
             self._neighbours if library.settings.neighbours else library.cache,
             Xattrs(library.database.reader),
             Volume(library.database.path, library.settings.account_cache()),
+            self._desktop(),
         )
 
-    async def run(self, mount_point: Path, ready: Callable[[], None]) -> None:
+    def _desktop(self) -> Desktop | None:
+        if not self._library.settings.thumbnails:
+            return None
+        opened = None if self._seeder is None else self._seeder.opened
+        return Desktop(self._library.cache.thumbnail, opened)
+
+    async def run(self, ready: Callable[[], None]) -> None:
         async with trio.open_nursery() as nursery:
 
             def mounted() -> None:
                 nursery.start_soon(self._keep_going, self._tell_kernel)
                 nursery.start_soon(self._keep_going, self._schedule.run)
                 nursery.start_soon(self._keep_going, self._neighbours.run)
+                if self._seeder is not None:
+                    nursery.start_soon(self._keep_going, self._seeder.run)
                 ready()
 
-            await mounting.serve(mount_point, self._operations, ready=mounted)
+            await mounting.serve(self._mount_point, self._operations, ready=mounted)
             nursery.cancel_scope.cancel()
 
     async def _sync(self) -> None:
         await self._library.sync(messages.Sync())
+        if self._seeder is not None:
+            self._seeder.synced()
 
     async def _keep_going(self, task: Callable[[], Awaitable[None]]) -> None:
         """A bug in what runs beside the mount must not take the mount away: note it, begin again."""
@@ -123,6 +142,20 @@ class _Mount:
             kernel = Kernel(directory, Live(directory, stage, actor))
             async for changes in self._to_kernel:
                 await kernel.apply(changes)
+                if self._seeder is not None:
+                    self._seeder.changed(changes)
+
+
+def _seeder(library: Library, mount_point: Path) -> Seeder | None:
+    """Who lays out thumbnails; nobody does for a user without a home."""
+    thumbnails = thumbnails_directory()
+    if thumbnails is None or not library.settings.thumbnails:
+        return None
+    database = library.settings.account_cache() / "seeds.db"
+    seeds = Seeds(database, thumbnails, mount_table.absolute(mount_point))
+    seeder = Seeder(seeds, library.directory, library.cache.thumbnail)
+    library.seeding = lambda: seeder.figures
+    return seeder
 
 
 def _mount_settings(settings: Settings) -> MountSettings:

@@ -162,6 +162,8 @@ class Library:
             timeout=settings.timeout,
             on_content_changed=self._content_changed,
         )
+        self.seeding: Callable[[], dict[str, int]] | None = None
+        """What the desktop's thumbnails come to, where a mount lays them."""
         self._listeners: set[Report] = set()
         self._now = Progress("idle")
         self._sync = Sync(
@@ -355,6 +357,11 @@ class Library:
         return {
             "sync": self._now,
             "cache_bytes": self.cache.usage,
+            "thumbnails": {
+                "kept": self.cache.thumbnails_kept.count,
+                "bytes": self.cache.thumbnails_kept.bytes,
+                **(self.seeding() if self.seeding is not None else {}),
+            },
             "transfers": [
                 {
                     "path": next(iter(self.directory.places(transfer.ino)), ""),

@@ -33,8 +33,10 @@ from icloudfs.cache.prefetching import Prefetch, PrefetchResult
 from icloudfs.cache.pull import Means
 from icloudfs.cache.reachability import Reachability
 from icloudfs.cache.readahead import Habits
+from icloudfs.cache.shelf import Shelf
 from icloudfs.cache.source import Source
 from icloudfs.cache.sweep import Sweep
+from icloudfs.cache.thumbnails import MOST, MOST_BYTES, Figures, Thumbnails
 from icloudfs.cache.urls import FreshURLs
 from icloudfs.errors import IcloudfsError
 from icloudfs.progress import Report
@@ -110,7 +112,9 @@ class Cache:
         self.auditing = trio.Lock()
         """Held by whoever verifies: two at once would share their place in the row."""
         self._buffer = memoryview(bytearray(_LARGEST_READ))
+        self._shelf = Shelf(self.places.thumbnails, MOST, MOST_BYTES)
         self._means: Means | None = None
+        self._thumbnails: Thumbnails | None = None
         self._nursery: trio.Nursery | None = None
 
     # -- life ------------------------------------------------------------------------------------
@@ -139,10 +143,12 @@ class Cache:
 
     def _begin(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
+        urls = FreshURLs(self._source, nursery, self._timeout)
+        self._thumbnails = Thumbnails(self._shelf, self._source, urls, nursery, self._timeout)
         self._means = Means(
             source=self._source,
             database=self.database,
-            urls=FreshURLs(self._source, nursery, self._timeout),
+            urls=urls,
             reachability=Reachability(),
             room=self._room,
             ledger=self._ledger,
@@ -218,6 +224,17 @@ class Cache:
             return False
         disk = await trio.to_thread.run_sync(shutil.disk_usage, self.places.directory)
         return disk.free > size + _DISK_TO_SPARE
+
+    async def thumbnail(self, file: File) -> bytes:
+        """A small JPEG of what ``file`` shows, without a byte of its content. Raises as ``Thumbnails.of``."""
+        if self._thumbnails is None:
+            raise RuntimeError("Cache.run must be running")
+        return await self._thumbnails.of(file)
+
+    @property
+    def thumbnails_kept(self) -> Figures:
+        """Not counted against the limit: they have their own."""
+        return Figures(self._shelf.count, self._shelf.bytes)
 
     def transfers(self) -> list[Transfer]:
         """What is on its way now."""

@@ -3,8 +3,9 @@
     content/xx/<checksum>    whole and verified; xx are the third and fourth letter of the checksum
     partial/<checksum>       a sparse file of the full size, with holes where nothing was fetched yet
     leaving/<number>         evicted or orphaned, about to be unlinked
+    thumbnails/xx/<checksum> Apple's small JPEG of that content (thumbnails.py)
 
-A file moves between the three by ``rename``, so all of them are on one filesystem.
+A file moves between the first three by ``rename``, so all of them are on one filesystem.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ class Places:
         self.content = self.directory / "content"
         self.partial = self.directory / "partial"
         self.leaving = self.directory / "leaving"
+        self.thumbnails = self.directory / "thumbnails"
         self._numbers = itertools.count()
 
     def prepare(self) -> bool:
@@ -68,11 +70,11 @@ class Places:
 
     def partial_path(self, checksum: str) -> str:
         """Relative to the directory, as it stands in the database."""
-        return f"partial/{_file_name(checksum)}"
+        return f"partial/{file_name(checksum)}"
 
     def content_path(self, checksum: str) -> str:
         """Relative to the directory, as it stands in the database."""
-        name = _file_name(checksum)
+        name = file_name(checksum)
         # Every checksum begins with its type, so the first letters would not spread the files.
         return f"content/{name[2:4]}/{name}"
 
@@ -92,7 +94,8 @@ def checksum_of(name: str) -> str | None:
     return name.replace("-", "+").replace("_", "/")
 
 
-def _file_name(checksum: str) -> str:
+def file_name(checksum: str) -> str:
+    """What a file with that checksum is called, whatever a server sends for one."""
     if _BASE64.fullmatch(checksum):
         return checksum.replace("+", "-").replace("/", "_")
     # Nothing that a server sends may become a path as it is.

@@ -53,12 +53,24 @@ class FreshURLs:
 
         Raises ContentUnavailable if iCloud has no such content now, and what a look-up raises.
         """
+        return _url((await self._resources(file)).get(file.prefix), file)
+
+    async def beside(self, file: File) -> Resources:
+        """Everything in the record that ``file`` is in, all of it made of the content that ``file`` has.
+
+        Raises ContentUnavailable if iCloud has no such content now, and what a look-up raises.
+        """
+        resources = await self._resources(file)
+        _url(resources.get(file.prefix), file)
+        return resources
+
+    async def _resources(self, file: File) -> Resources:
         key = (file.zone, file.record)
         resources = self._fresh.get(key)
         # What was looked up before an edit tells nothing of the content that the file has since.
         if resources is None or not _is_of(resources.get(file.prefix), file):
             resources = await self._ask(key).wait()
-        return _url(resources.get(file.prefix), file)
+        return resources
 
     def forget(self, file: File) -> None:
         """The URL of ``file`` did not work; the next one is looked up."""

@@ -78,6 +78,13 @@ def digest(
     return running.result()
 
 
+def digest_of(content: bytes) -> Digests:
+    """What ``digest`` would find in a file with that content."""
+    salted = apple.new_digest()
+    salted.update(content)
+    return Digests(len(content), salted.digest(), hashlib.sha256(content).hexdigest())
+
+
 def judge(checksum: str, size: int, found: Digests) -> bool:
     """Whether ``found`` was checked against the announced ``checksum``, or only its ``size`` could be.
 

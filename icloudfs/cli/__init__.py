@@ -26,6 +26,7 @@ COMMANDS = (
     "import-existing",
     "verify",
     "cache",
+    "desktop",
     "doctor",
     "simulator",
     "demo",

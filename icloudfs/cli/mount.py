@@ -33,6 +33,11 @@ from icloudfs.tree.layout import View
     help="Whether to fetch ahead of who looks at one photo after another.",
 )
 @click.option(
+    "--thumbnails/--no-thumbnails",
+    default=None,
+    help="Small pictures for file managers, or none.",
+)
+@click.option(
     "--views",
     multiple=True,
     type=click.Choice([view.value for view in View]),

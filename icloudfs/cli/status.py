@@ -163,6 +163,8 @@ def _lines(settings: Settings, everything: dict[str, Any]) -> Iterator[str]:
         yield f"Failed      {assets.failed} photos; {size(assets.bytes_failed)} of all files"
     limit = f" of {size(settings.cache_limit)}" if settings.cache_limit else ""
     yield f"Cache       {cache.contents} files, {size(cache.bytes)}{limit}"
+    if (thumbnails := (everything.get("now") or {}).get("thumbnails")) and thumbnails["kept"]:
+        yield f"Thumbnails  {_thumbnails(thumbnails)}"
     for zone in summary.zones:
         yield f"Zone        {zone.name}: {zone.photos} photos, {_listing(zone)}"
     for run in summary.runs:
@@ -182,6 +184,13 @@ def _sign_in(everything: dict[str, Any]) -> str:
         return "kept; the next one needs a code: icloudfs login"
     until = datetime.fromtimestamp(everything["trusted_until"]).astimezone().strftime("%x")
     return f"kept; trusted until about {until}, {duration(left)} from now"
+
+
+def _thumbnails(told: dict[str, int]) -> str:
+    kept = f"{told['kept']} kept, {size(told['bytes'])}"
+    if "seeds" not in told:
+        return kept
+    return f"{kept}; {told['seeds']} laid out for file managers, {size(told['seed_bytes'])}"
 
 
 def _running(everything: dict[str, Any]) -> str:

@@ -59,6 +59,8 @@ def environment_of(account: Account, url: str, home: Path) -> dict[str, str]:
         "ICLOUDFS_ENDPOINT": url,
         "ICLOUDFS_COOKIE_DIRECTORY": str(home / "state"),
         "ICLOUDFS_CACHE_DIR": str(home / "cache"),
+        # They would stay behind in the thumbnail cache of whoever tries it.
+        "ICLOUDFS_THUMBNAILS": "false",
         VARIABLE: account.password,
     }
 

@@ -1,9 +1,9 @@
 """Every request of the kernel, answered.
 
 ``lookup``, ``getattr`` and ``readdir`` are one indexed query each and plain functions: they cannot wait,
-because a slow look-up blocks its whole directory (facts/fuse.md §1.2). Only ``read``, and ``statfs`` now and
-then, wait for anything. Whatever would write is refused (read_only.py), but for changes that are replayed
-(replay.py).
+because a slow look-up blocks its whole directory (facts/fuse.md §1.2). Only ``read``, one attribute, and
+``statfs`` now and then, wait for anything. Whatever would write is refused (read_only.py), but for changes that
+are replayed (replay.py).
 """
 
 # ruff: noqa: ARG002 — each handler has the signature that pyfuse3 calls, whatever it needs of it
@@ -37,13 +37,14 @@ from pyfuse3 import (
 from icloudfs.mount.access import Access
 from icloudfs.mount.attributes import TIMEOUT, Attributes, is_directory, missing_entry
 from icloudfs.mount.contents import Contents, OpenFile
+from icloudfs.mount.desktop import Desktop, NoDesktop
 from icloudfs.mount.guard import guarded
 from icloudfs.mount.read_only import ReadOnly
 from icloudfs.mount.replay import Stage, gone
 from icloudfs.mount.settings import MountSettings
 from icloudfs.mount.special import SpecialFile, SpecialFiles
 from icloudfs.mount.volume import Volume
-from icloudfs.mount.xattrs import USER, Xattrs
+from icloudfs.mount.xattrs import THUMBNAIL, USER, Xattrs
 from icloudfs.tree.directory import ROOT, Directory, Inode
 from icloudfs.tree.numbers import FIRST_DIRECTORY
 
@@ -81,6 +82,7 @@ class Operations(ReadOnly):
         contents: Contents,
         xattrs: Xattrs,
         volume: Volume,
+        desktop: Desktop | None = None,
     ) -> None:
         super().__init__()
         self.settings = settings
@@ -90,6 +92,8 @@ class Operations(ReadOnly):
         self._contents = contents
         self._xattrs = xattrs
         self._volume = volume
+        self._desktop = desktop or NoDesktop()
+        self._owner = os.getuid()
         self._special = SpecialFiles(settings)
         self.stage = Stage()
         self._attributes = Attributes(settings, self.stage.generations)
@@ -165,6 +169,8 @@ class Operations(ReadOnly):
     def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
         if self.settings.allow_other:
             self._require(inode, os.R_OK, ctx)
+        if ctx.uid == self._owner:
+            self._desktop.opened(inode)
         return inode
 
     @guarded
@@ -345,7 +351,7 @@ class Operations(ReadOnly):
         return self._access.may(found, mode, ctx)
 
     @guarded
-    def getxattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> bytes:
+    async def getxattr(self, inode: InodeT, name: XAttrNameT, ctx: RequestContext) -> bytes:
         if not self.settings.xattrs:
             raise FUSEError(errno.ENOSYS)
         if not name.startswith(USER):
@@ -354,10 +360,17 @@ class Operations(ReadOnly):
             raise FUSEError(errno.EOPNOTSUPP)
         if self.settings.allow_other:
             self._require(inode, os.R_OK, ctx)
-        value = self._xattrs.get(inode, name)
+        if name == THUMBNAIL:
+            value = await self._thumbnail(inode)
+        else:
+            value = self._xattrs.get(inode, name)
         if value is None:
             raise FUSEError(errno.ENODATA)
         return value
+
+    async def _thumbnail(self, ino: int) -> bytes | None:
+        file = self._directory.file(ino)
+        return None if file is None else await self._desktop.thumbnail(file)
 
     @guarded
     def listxattr(self, inode: InodeT, ctx: RequestContext) -> Sequence[XAttrNameT]:

@@ -21,6 +21,10 @@ from icloudfs.tree.albums import ALBUM, is_root
 USER = b"user."
 """What every name here begins with; those of other namespaces are the kernel's and the system's."""
 
+THUMBNAIL = b"user.icloudfs.thumbnail"
+"""A small JPEG. It comes from the network at first, so it is answered elsewhere (desktop.py); and it is never
+listed: ``cp -a`` and backups would copy it with every file."""
+
 _QUERY = """
 SELECT asset.name, asset.master, zone.name, asset.added, asset.taken, asset.zone_offset, asset.time_zone,
        coalesce(master.filename, ''), asset.latitude, asset.longitude, asset.favorite, asset.hidden,

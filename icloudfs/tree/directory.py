@@ -170,6 +170,15 @@ class Directory:
         found = [self.file(int(str(ino))) for (ino,) in inodes.fetchall()]
         return [file for file in found if file is not None]
 
+    def newest(self, limit: int) -> list[int]:
+        """The files of the photos that were added last, the last first."""
+        rows = self._connection.cursor().execute(
+            "SELECT i.ino FROM asset a JOIN inode i ON i.asset = a.id"
+            " WHERE NOT (a.hidden OR a.deleted OR a.expunged) ORDER BY a.added DESC LIMIT ?",
+            (limit,),
+        )
+        return [int(str(ino)) for (ino,) in rows.fetchall()]
+
     def albums(self) -> Iterator[tuple[str, int]]:
         """Every album that is shown, by its path below ``Albums``, and how many photos it holds."""
         rows = self._connection.cursor().execute(

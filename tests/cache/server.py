@@ -100,6 +100,16 @@ class Server:
         self._names[zone, file.record] = kind(name=file.record, resources=resources)
         return file
 
+    def add_small(
+        self, file: File, content: bytes, *, prefix: str = "resJPEGThumb", checksum: str = ""
+    ) -> None:
+        """Beside the content of ``file``, a small picture of it."""
+        checksum = checksum or apple.of(content)
+        self.contents[checksum] = content
+        record = self._names[file.zone, file.record]
+        assert isinstance(record, Master | Asset)
+        record.resources[prefix] = Resource(checksum, len(content))
+
     def replace(self, file: File, content: bytes) -> None:
         """The photo of ``file`` was edited: its record has another content now."""
         self.contents[apple.of(content)] = content

@@ -88,6 +88,22 @@ class MadeUp:
         return bytes_of(self._file.checksum, self._file.size)[offset : offset + size]
 
 
+class MadeUpDesktop:
+    """A small picture says what it shows; some files have none, and some take their time."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self.folders: list[int] = []
+
+    def opened(self, folder: int) -> None:
+        self.folders.append(folder)
+
+    async def thumbnail(self, file: File) -> bytes | None:
+        if file.checksum.startswith("slow"):
+            await self._gate.opened.wait()
+        return None if file.checksum.startswith("fail") else f"small {file.checksum}".encode()
+
+
 class MadeUpContents:
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
@@ -143,6 +159,7 @@ class Daemon:
         self.orders = orders
         self.state = Database(orders.database)
         self.gate = Gate()
+        self.desktop = MadeUpDesktop(self.gate)
         directory = Directory(self.state.reader)
         settings = MountSettings(
             "me@example.com",
@@ -158,6 +175,7 @@ class Daemon:
             MadeUpContents(self.gate),
             Xattrs(self.state.reader),
             Volume(orders.database, orders.database.parent),
+            self.desktop,
         )
         self.directory = directory
         self.longest_gap = 0.0
@@ -243,6 +261,10 @@ class Daemon:
         root = trio.lowlevel.current_root_task()
         assert root is not None
         return sum(task.name.startswith("pyfuse-") for task in _below(root))
+
+    async def do_opened(self) -> list[int]:
+        """The folders that their owner opened."""
+        return self.desktop.folders
 
     async def do_direct(self) -> bool:
         return self.operations.direct_until_whole

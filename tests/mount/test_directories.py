@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from icloudfs.tree.directory import ROOT as ROOT_INO
 from tests.mount.library import FIRST_INO, Library
-from tests.mount.mounted import Mount, names
+from tests.mount.mounted import OTHER, Mount, names
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.opendir.restype = ctypes.c_void_p
@@ -150,3 +150,13 @@ def inode_of(mount_point: Path, handle: FileHandle) -> int:
     os.close(found)
     os.close(root)
     return inode
+
+
+def test_the_owners_openings_are_told(library: Library, place: Path) -> None:
+    folder = library.directory(ROOT_INO, "folder")
+    library.close()
+    with Mount(library.path, place / "mnt", allow_other=True) as mount:
+        assert OTHER.run("ls", str(mount.path / "folder")).returncode == 0
+        assert mount.tell("opened") == []
+        names(mount.path / "folder")
+        assert mount.tell("opened") == [folder]

@@ -135,6 +135,45 @@ def test_programs_can_copy_them(mount: Mount, place: Path) -> None:
     subprocess.run(["cp", "-a", mount.path / "photo", place / "copy"], check=True)
 
 
+THUMBNAIL = "user.icloudfs.thumbnail"
+
+
+def test_the_thumbnail_is_there_and_not_listed(mount: Mount, place: Path) -> None:
+    photo = mount.path / "photo"
+    assert os.getxattr(photo, THUMBNAIL) == b"small sum"
+    assert THUMBNAIL not in os.listxattr(photo)
+    subprocess.run(["cp", "-a", photo, place / "copy"], check=True)
+    assert "user.icloudfs.asset" in os.listxattr(place / "copy")
+    assert THUMBNAIL not in os.listxattr(place / "copy")
+
+
+def test_a_directory_and_what_has_none_have_no_thumbnail(library: Library, place: Path) -> None:
+    library.file(ROOT_INO, "photo", checksum="fail:Offline")
+    library.close()
+    with Mount(library.path, place / "mnt") as mount:
+        for path in (mount.path, mount.path / "photo"):
+            with pytest.raises(OSError) as caught:
+                os.getxattr(path, THUMBNAIL)
+            assert caught.value.errno == errno.ENODATA
+
+
+def test_a_slow_thumbnail_makes_nobody_else_wait(library: Library, place: Path) -> None:
+    library.file(ROOT_INO, "photo", checksum="slow")
+    library.file(ROOT_INO, "other", checksum="sum")
+    library.close()
+    with Mount(library.path, place / "mnt") as mount:
+        waiting = subprocess.Popen(
+            ["getfattr", "-n", THUMBNAIL, mount.path / "photo"], stdout=subprocess.PIPE
+        )
+        assert os.getxattr(mount.path / "other", THUMBNAIL) == b"small sum"
+        assert os.getxattr(mount.path / "photo", "user.icloudfs.asset") == b"A1"
+        assert (mount.path / "other").stat().st_size == 1000
+        assert waiting.poll() is None
+        mount.tell("open_gate")
+        shown, _ = waiting.communicate(timeout=10)
+        assert b"small slow" in shown
+
+
 def test_noxattr(library: Library, place: Path) -> None:
     library.file(ROOT_INO, "photo")
     library.close()

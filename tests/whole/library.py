@@ -46,6 +46,8 @@ class Library:
             "ICLOUDFS_COOKIE_DIRECTORY": str(self.state),
             "ICLOUDFS_CACHE_DIR": str(self.cache),
             "ICLOUDFS_PASSWORD": icloud.account.password,
+            # Small pictures of folders that are looked at would be among the calls that tests count.
+            "ICLOUDFS_THUMBNAILS": "false",
         }
 
     # -- commands --------------------------------------------------------------------------------

@@ -1,0 +1,214 @@
+"""Small pictures of photos and videos, which Apple made: what is shown of a content without reading it.
+
+Every record holds one or two JPEGs beside its content: that of the master shows what was taken, that of the
+asset what an edit made of it. They are kept by the checksum of the content that they show, so albums and
+duplicates share one, and an edit asks for another one by itself.
+
+No byte of a content is fetched for them, and readers of contents never wait for them: they have few
+connections, and an idea of the network of their own.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from dataclasses import dataclass
+
+import trio
+from cachetools import TTLCache
+
+from icloudfs.apple.records import Resource
+from icloudfs.cache.outcome import Outcome
+from icloudfs.cache.places import file_name
+from icloudfs.cache.reachability import Reachability
+from icloudfs.cache.shelf import Shelf
+from icloudfs.cache.source import ExpiredURL, Interrupted, Source
+from icloudfs.cache.turns import Turns
+from icloudfs.cache.urls import FreshURLs, Resources
+from icloudfs.cache.verify import digest_of, judge
+from icloudfs.errors import (
+    ContentError,
+    ContentMismatch,
+    ContentUnavailable,
+    IcloudfsError,
+    Offline,
+    Throttled,
+)
+from icloudfs.tree.directory import File
+
+log = logging.getLogger(__name__)
+
+MOST = 20_000
+MOST_BYTES = 512 << 20
+"""How many are kept, and how many bytes: Apple's are of 10 to 40 KB."""
+
+CONNECTIONS = 4
+"""At a time, of the 64 that there are."""
+
+_PREFIXES = ("resJPEGThumb", "resJPEGMed")
+"""The smallest first: it is larger than the 256 pixels that file managers ask for."""
+
+_LARGEST = 8 << 20
+"""Bytes; a record that announces more for a small picture is mistaken."""
+
+_REMEMBERED = 4096
+_MISSING_FOR = 600.0
+"""Seconds that a content is known to have no small picture."""
+
+_TRIES = 3
+"""A URL may have expired, and a connection may break off."""
+
+_SLOW_DOWN = 60.0
+"""Seconds to ask nothing when Apple did not say for how long."""
+
+_JPEG = b"\xff\xd8"
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What is kept of them here."""
+
+    count: int
+    bytes: int
+
+
+class Thumbnails:
+    """Answers ``of`` for any file, in the nursery of the cache. One download a content at a time."""
+
+    def __init__(
+        self, shelf: Shelf, source: Source, urls: FreshURLs, nursery: trio.Nursery, timeout: float
+    ) -> None:
+        self._shelf = shelf
+        self._source = source
+        self._urls = urls
+        self._nursery = nursery
+        self._timeout = timeout
+        self._reachability = Reachability()
+        self._turns = Turns(CONNECTIONS)
+        self._under_way: dict[str, Outcome[bytes]] = {}
+        self._missing: TTLCache[str, str] = TTLCache(_REMEMBERED, _MISSING_FOR, trio.current_time)
+        self._shelf_is_broken = False
+        self._looked_through = trio.Event()
+        nursery.start_soon(self._look_through)
+
+    async def _look_through(self) -> None:
+        with suppress(OSError):  # whoever asks meets it again
+            await trio.to_thread.run_sync(self._shelf.load)
+        self._looked_through.set()
+
+    async def of(self, file: File) -> bytes:
+        """Apple's small JPEG of what ``file`` shows.
+
+        Raises ContentUnavailable if there is none, ContentMismatch, and Offline, Throttled or LoginNeeded
+        if iCloud cannot be asked: at once while that is known.
+        """
+        # So that a whole folder need not go through threads one by one, and is one look-up.
+        await self._looked_through.wait()
+        if not self._shelf.lacks(file_name(file.checksum)):
+            kept = await trio.to_thread.run_sync(self._kept, file.checksum)
+            if kept is not None:
+                return kept
+        return await self._brought(file)
+
+    def _kept(self, checksum: str) -> bytes | None:
+        name = file_name(checksum)
+        try:
+            content = self._shelf.get(name)
+        except OSError as error:
+            log.info("a small picture cannot be read: %s", error.strerror)
+            return None
+        if content is not None and not content.startswith(_JPEG):
+            # Of a machine that lost its power just after it was written.
+            self._shelf.drop(name)
+            return None
+        return content
+
+    async def _brought(self, file: File) -> bytes:
+        if (reason := self._missing.get(file.checksum)) is not None:
+            raise ContentUnavailable(reason)
+        patience = self._reachability.patience()
+        await self._reachability.wait_until_welcome(trio.current_time())
+        outcome = self._under_way.get(file.checksum)
+        if outcome is None:
+            outcome = self._under_way[file.checksum] = Outcome()
+            self._nursery.start_soon(self._bring, file, outcome)
+        else:
+            self._turns.hasten(file.checksum)
+        with trio.move_on_after(patience):
+            return await outcome.wait()
+        raise self._reachability.away()
+
+    async def _bring(self, file: File, outcome: Outcome[bytes]) -> None:
+        failure: Exception = Offline("icloudfs is being stopped.")
+        content: bytes | None = None
+        try:
+            content = await self._fetch(file)
+            self._reachability.succeeded()
+        except IcloudfsError as error:
+            failure = error
+            self._learn_from(error, file.checksum)
+        except Exception as error:
+            failure = ContentError(f"The small picture could not be had: {error!r}")
+            log.exception("%s: its small picture could not be had", file.checksum)
+        finally:
+            del self._under_way[file.checksum]
+            if content is None:
+                outcome.fail(failure)
+            else:
+                outcome.succeed(content)
+
+    def _learn_from(self, error: IcloudfsError, checksum: str) -> None:
+        match error:
+            case Offline():
+                self._reachability.failed(error)
+            case Throttled():
+                self._reachability.slow_down(error.retry_after or _SLOW_DOWN)
+            case ContentError():
+                self._missing[checksum] = str(error)
+
+    async def _fetch(self, file: File) -> bytes:
+        for tries in range(1, _TRIES + 1):
+            resource = _smallest(await self._urls.beside(file), file)
+            try:
+                async with self._turns.turn(file.checksum):
+                    content = await self._download(resource)
+                await trio.to_thread.run_sync(self._keep, file.checksum, resource, content)
+                return content
+            except (ExpiredURL, Interrupted):
+                self._urls.forget(file)
+                if tries == _TRIES:
+                    raise
+        raise AssertionError("the last try returns or raises")
+
+    async def _download(self, resource: Resource) -> bytes:
+        parts: list[bytes] = []
+        try:
+            with trio.fail_after(self._timeout):
+                async with self._source.download(
+                    resource.url, 0, resource.size, size=resource.size
+                ) as download:
+                    parts += [chunk async for chunk in download.chunks()]
+        except trio.TooSlowError:
+            raise Offline(f"No small picture came within {self._timeout:g} seconds.") from None
+        return b"".join(parts)
+
+    def _keep(self, checksum: str, resource: Resource, content: bytes) -> None:
+        """Raises ContentMismatch; a disk that does not take it costs nothing but a download next time."""
+        judge(resource.checksum, resource.size, digest_of(content))
+        if not content.startswith(_JPEG):
+            raise ContentMismatch("Expected a JPEG for the small picture, found something else.")
+        try:
+            self._shelf.put(file_name(checksum), content)
+            self._shelf_is_broken = False
+        except OSError as error:
+            if not self._shelf_is_broken:
+                log.warning("small pictures cannot be kept: %s", error.strerror)
+            self._shelf_is_broken = True
+
+
+def _smallest(resources: Resources, file: File) -> Resource:
+    for prefix in _PREFIXES:
+        resource = resources.get(prefix)
+        if resource is not None and resource.url and 0 < resource.size <= _LARGEST:
+            return resource
+    raise ContentUnavailable(f"iCloud has no small picture of {file.record}.")

@@ -1,0 +1,262 @@
+"""Who lays the seeds: the folder that was opened last comes first.
+
+A folder is seeded when its owner opens it, and a few files of each folder in it, which Dolphin draws on the
+folder's icon. After a sync come the newest photos and the first of each album. What changes in iCloud is heard
+of here too: a seed of what is gone or changed is taken away at once, and a changed one is made anew.
+
+All of it is bounded: how many folders wait, how many files of each are seeded, how many a second, and how many
+there are in all. ``find`` opens every folder, too, and must not have every small picture fetched.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+import apsw
+import msgspec
+import trio
+
+from icloudfs.desktop.desktop import Picture
+from icloudfs.desktop.niced import NicedThread
+from icloudfs.desktop.seeds import Seed, Seeds
+from icloudfs.errors import ContentError, IcloudfsError
+from icloudfs.tree.changes import Change, EntryAdded, EntryRemoved, InodeChanged
+from icloudfs.tree.directory import Directory, File
+from icloudfs.tree.numbers import is_directory
+
+log = logging.getLogger(__name__)
+
+MOST_FOLDERS = 8
+"""That wait to be seeded; the oldest is forgotten."""
+MOST_FILES = 500
+"""Of one folder that are seeded."""
+_LOOKED_AT = 2000
+"""Entries of a folder among which the first by name are found."""
+_ON_ICON = 4
+"""Files of a folder that Dolphin draws on its icon."""
+_FOLDERS_SHOWN = 100
+"""Folders in a folder whose icons are drawn."""
+_NEWEST = 60
+"""Photos that are seeded after a sync."""
+_MOST_COVERS = 2000
+
+_AT_ONCE = 24
+"""Files that are seeded before a folder that was opened meanwhile has its turn."""
+_A_SECOND = 40
+"""Seeds at most: half of one processor."""
+_BREATH = 0.05
+"""Seconds after the first opening, so that of a whole ``find`` only the last folders are begun."""
+_REST = 60.0
+"""Seconds without seeding after the disk was full."""
+_REMEMBERED = 64
+"""Folders opened last, in which a photo that arrives is seeded."""
+
+
+class _Job:
+    """Files to be seeded, as path and inode number."""
+
+    def __init__(self, folder: int, files: Iterator[tuple[bytes, int]]) -> None:
+        self.folder = folder
+        self.files = files
+
+
+class _Wanted(msgspec.Struct, frozen=True):
+    seed: Seed
+    file: File
+
+
+class Seeder:
+    """Lives as long as the mount. ``opened``, ``changed`` and ``synced`` are for the event loop, and wait
+    for nothing."""
+
+    def __init__(self, seeds: Seeds, directory: Directory, picture: Picture) -> None:
+        self._seeds = seeds
+        self._directory = directory
+        self._picture = picture
+        self._jobs: list[_Job] = []
+        self._changes: list[Change] = []
+        self._opened: dict[int, None] = {}
+        self._covers_are_due = True
+        self._woken = trio.Event()
+        self._thread: NicedThread
+        self._no_seeds_before = 0.0
+
+    # -- what is heard ---------------------------------------------------------------------------
+
+    def opened(self, folder: int) -> None:
+        """The owner of the mount opened a folder."""
+        self._opened.pop(folder, None)
+        self._opened[folder] = None
+        while len(self._opened) > _REMEMBERED:
+            del self._opened[next(iter(self._opened))]
+        self._add(folder)
+
+    def changed(self, changes: Sequence[Change]) -> None:
+        """These changes are in the database."""
+        self._changes += changes
+        self._woken.set()
+
+    def synced(self) -> None:
+        """What iCloud holds is known."""
+        if self._covers_are_due:
+            self._covers_are_due = False
+            self._jobs.insert(0, _Job(0, self._covers()))
+            self._woken.set()
+
+    @property
+    def figures(self) -> dict[str, int]:
+        """For ``status``: how many seeds, their bytes, and how many folders wait."""
+        return {
+            "seeds": self._seeds.count,
+            "seed_bytes": self._seeds.bytes,
+            "folders_waiting": len(self._jobs),
+        }
+
+    def _add(self, folder: int) -> None:
+        if trio.current_time() < self._no_seeds_before:
+            return
+        self._jobs = [job for job in self._jobs if job.folder != folder]
+        self._jobs.append(_Job(folder, self._files_in(folder)))
+        del self._jobs[:-MOST_FOLDERS]
+        self._woken.set()
+
+    # -- the work --------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Seed until cancelled."""
+        self._thread = NicedThread()
+        try:
+            await self._thread.run(self._seeds.open)
+            await self._compare()
+            while True:
+                await self._woken.wait()
+                self._woken = trio.Event()
+                await trio.sleep(_BREATH)
+                await self._catch_up()
+                while self._jobs:
+                    await self._go_on()
+                    await self._catch_up()
+        except (OSError, apsw.Error) as error:
+            log.warning("no thumbnails are laid into the desktop's cache: %s", error)
+        finally:
+            with trio.CancelScope(shield=True), trio.move_on_after(2):
+                await self._thread.run(self._seeds.close)
+            self._thread.end()
+
+    async def _go_on(self) -> None:
+        job = self._jobs[-1]
+        files = list(islice(job.files, _AT_ONCE))
+        if not files:
+            self._jobs = [other for other in self._jobs if other is not job]
+            return
+        began = trio.current_time()
+        wanted = {w.seed.path: w for path, ino in files if (w := self._wanted(path, ino))}
+        missing = await self._thread.run(self._seeds.missing, [w.seed for w in wanted.values()])
+        async with trio.open_nursery() as nursery:
+            for seed in missing:
+                nursery.start_soon(self._seed, wanted[seed.path])
+        await trio.sleep(max(len(missing) / _A_SECOND - (trio.current_time() - began), 0))
+
+    async def _seed(self, wanted: _Wanted) -> None:
+        try:
+            jpeg = await self._picture(wanted.file)
+            await self._thread.run(self._seeds.write, wanted.seed, jpeg)
+        except ContentError as error:
+            log.debug("no seed of %s: %s", wanted.file.checksum, error)
+        except IcloudfsError as error:
+            # Without a network it is no use to go on; the next opening tries again.
+            log.debug("no seeds: %s", error)
+            self._jobs.clear()
+        except (OSError, apsw.Error) as error:
+            if trio.current_time() >= self._no_seeds_before:
+                log.warning("no thumbnails are laid for a minute: %s", error)
+            self._no_seeds_before = trio.current_time() + _REST
+            self._jobs.clear()
+
+    def _wanted(self, path: bytes, ino: int) -> _Wanted | None:
+        inode, file = self._directory.getattr(ino), self._directory.file(ino)
+        if inode is None or file is None:
+            return None
+        return _Wanted(Seed(path, file.checksum, inode.mtime, inode.size), file)
+
+    # -- which files -----------------------------------------------------------------------------
+
+    def _files_in(self, folder: int) -> Iterator[tuple[bytes, int]]:
+        """Of a folder, in the order of their names, and the few that are on the icons of those in it."""
+        entries = sorted(
+            (name, inode.ino) for name, inode in self._directory.page(folder, 0, _LOOKED_AT)
+        )
+        above = self._path(folder)
+        files = ((name, ino) for name, ino in entries if not is_directory(ino))
+        for name, ino in islice(files, MOST_FILES):
+            yield _joined(above, name), ino
+        folders = ((name, ino) for name, ino in entries if is_directory(ino))
+        for name, ino in islice(folders, _FOLDERS_SHOWN):
+            yield from self._on_icon(ino, _joined(above, name))
+
+    def _on_icon(self, folder: int, path: bytes) -> Iterator[tuple[bytes, int]]:
+        """Dolphin takes the first ones in the directory's own order."""
+        for name, inode in list(self._directory.page(folder, 0, _ON_ICON)):
+            if not is_directory(inode.ino):
+                yield _joined(path, name), inode.ino
+
+    def _covers(self) -> Iterator[tuple[bytes, int]]:
+        for ino in self._directory.newest(_NEWEST):
+            for path in self._directory.places(ino):
+                yield path.encode("utf-8", "surrogateescape"), ino
+        albums = self._directory.at("Albums")
+        if albums is not None:
+            below = self._directory.directories_below(albums.ino)
+            for folder in islice(below, _MOST_COVERS // _ON_ICON):
+                yield from self._on_icon(folder, self._path(folder))
+
+    def _path(self, folder: int) -> bytes:
+        return next(iter(self._directory.places(folder)), "").encode("utf-8", "surrogateescape")
+
+    # -- what changed ----------------------------------------------------------------------------
+
+    async def _catch_up(self) -> None:
+        """Take away what became wrong, and seed anew what is still there."""
+        changes, self._changes = self._changes, []
+        for change in dict.fromkeys(changes):
+            match change:
+                case EntryAdded(parent):
+                    self._covers_are_due = True
+                    if parent in self._opened:
+                        self._add(parent)
+                case EntryRemoved(parent, name):
+                    self._covers_are_due = True
+                    # With a folder goes all that is in it: what was in it has no other path to go by.
+                    if self._directory.places(parent):
+                        gone = _joined(self._path(parent), name)
+                        await self._thread.run(self._seeds.forget, gone)
+                case InodeChanged(ino, content):
+                    await self._renew(ino, content)
+
+    async def _renew(self, ino: int, content: bool) -> None:
+        if is_directory(ino):
+            return
+        places = [place.encode("utf-8", "surrogateescape") for place in self._directory.places(ino)]
+        now = [wanted.seed for path in places if (wanted := self._wanted(path, ino))]
+        stale = await self._thread.run(self._seeds.stale, now)
+        for path in places if content else stale:
+            await self._thread.run(self._seeds.forget, path)
+        if stale:
+            self._jobs.append(_Job(0, iter([(path, ino) for path in stale])))
+
+    async def _compare(self) -> None:
+        """With what changed while nobody looked."""
+        after = b""
+        while page := await self._thread.run(self._seeds.page, after, _AT_ONCE):
+            after = page[-1].path
+            for seed in page:
+                inode = self._directory.at(seed.path.decode("utf-8", "surrogateescape"))
+                now = None if inode is None else self._wanted(seed.path, inode.ino)
+                if now is None or now.seed != seed:
+                    await self._thread.run(self._seeds.forget, seed.path)
+
+
+def _joined(above: bytes, name: bytes) -> bytes:
+    return above + b"/" + name if above else name

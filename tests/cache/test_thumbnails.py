@@ -1,0 +1,250 @@
+from __future__ import annotations
+
+import errno
+import time
+from pathlib import Path
+
+import pytest
+import trio
+import trio.testing
+
+from icloudfs.apple.records import Rendition
+from icloudfs.cache.shelf import Shelf
+from icloudfs.cache.source import ExpiredURL
+from icloudfs.cache.thumbnails import CONNECTIONS
+from icloudfs.errors import (
+    ContentMismatch,
+    ContentUnavailable,
+    LoginNeeded,
+    Offline,
+    Throttled,
+)
+from icloudfs.state.database import Database
+from icloudfs.tree.directory import File
+from tests.cache.server import Server, read_all, running
+
+JPEG = b"\xff\xd8 a small picture"
+
+
+def photo(server: Server, number: int = 0, small: bytes = JPEG) -> File:
+    file = server.add(b"original %d" % number)
+    server.add_small(file, small + b" %d" % number)
+    return file
+
+
+def pictures(directory: Path) -> list[Path]:
+    return [path for path in (directory / "thumbnails").rglob("*") if path.is_file()]
+
+
+async def test_the_small_picture_and_nothing_of_the_original(
+    directory: Path, database: Database, server: Server
+) -> None:
+    file = photo(server)
+    async with running(directory, database, server) as cache:
+        assert await cache.thumbnail(file) == JPEG + b" 0"
+        assert await cache.thumbnail(file) == JPEG + b" 0"
+        assert cache.thumbnails_kept.count == 1
+        assert cache.usage == 0
+    assert [get.checksum for get in server.gets] != [file.checksum]
+    assert (len(server.lookups), len(server.gets)) == (1, 1)
+
+
+async def test_it_survives_a_restart_and_needs_no_network(
+    directory: Path, database: Database, server: Server
+) -> None:
+    file = photo(server)
+    async with running(directory, database, server) as cache:
+        await cache.thumbnail(file)
+    server.away = True
+    async with running(directory, database, server) as cache:
+        assert await cache.thumbnail(file) == JPEG + b" 0"
+
+
+async def test_the_edits_own_for_the_edit(
+    directory: Path, database: Database, server: Server
+) -> None:
+    file = photo(server)
+    edited = server.add(b"edited", rendition=Rendition.EDITED)
+    server.add_small(edited, JPEG + b" edited")
+    async with running(directory, database, server) as cache:
+        assert await cache.thumbnail(edited) == JPEG + b" edited"
+        assert await cache.thumbnail(file) == JPEG + b" 0"
+
+
+async def test_the_next_larger_one_if_there_is_no_smaller(
+    directory: Path, database: Database, server: Server
+) -> None:
+    file = server.add(b"original")
+    server.add_small(file, JPEG + b" medium", prefix="resJPEGMed")
+    async with running(directory, database, server) as cache:
+        assert await cache.thumbnail(file) == JPEG + b" medium"
+
+
+async def test_a_folder_is_one_lookup_and_few_connections(
+    directory: Path, database: Database, server: Server
+) -> None:
+    files = [photo(server, number) for number in range(60)]
+    most = 0
+
+    server.pace = 0.001
+    async with running(directory, database, server) as cache, trio.open_nursery() as nursery:
+        for file in [*files, *files]:
+            nursery.start_soon(cache.thumbnail, file)
+        while len(server.gets) < 60:
+            await trio.sleep(0.001)
+            most = max(most, sum(get.sent == 0 for get in server.gets))
+    assert len(server.lookups) == 1 and len(server.gets) == 60
+    assert 1 < most <= CONNECTIONS
+
+
+async def test_an_original_does_not_wait_for_small_pictures(
+    directory: Path, database: Database, server: Server
+) -> None:
+    files = [photo(server, number) for number in range(40)]
+    server.pace = 0.02
+    async with running(directory, database, server) as cache, trio.open_nursery() as nursery:
+        for file in files:
+            nursery.start_soon(cache.thumbnail, file)
+        await trio.sleep(0.1)
+        assert await read_all(cache, files[0]) == b"original 0"
+        small = [get for get in server.gets if get.checksum != files[0].checksum]
+        assert 0 < len(small) < 40
+        assert len(server.lookups) == 1
+
+
+async def test_what_has_none_is_not_asked_for_again(
+    directory: Path, database: Database, server: Server
+) -> None:
+    file = server.add(b"original")
+    async with running(directory, database, server) as cache:
+        for _ in range(3):
+            with pytest.raises(ContentUnavailable):
+                await cache.thumbnail(file)
+        server.add_small(file, JPEG)
+        cache._thumbnails._missing.clear()  # type: ignore[union-attr]
+        cache._means.urls.forget(file)  # type: ignore[union-attr]
+        assert await cache.thumbnail(file) == JPEG
+    assert len(server.lookups) == 2
+
+
+async def test_wrong_bytes_are_neither_shown_nor_kept(
+    directory: Path, database: Database, server: Server
+) -> None:
+    file = photo(server)
+    server.flipped = 5
+    async with running(directory, database, server) as cache:
+        with pytest.raises(ContentMismatch):
+            await cache.thumbnail(file)
+    assert pictures(directory) == []
+
+
+async def test_what_is_no_jpeg_is_no_picture(
+    directory: Path, database: Database, server: Server
+) -> None:
+    file = photo(server, small=b"<html>")
+    async with running(directory, database, server) as cache:
+        with pytest.raises(ContentMismatch):
+            await cache.thumbnail(file)
+    assert pictures(directory) == []
+
+
+async def test_an_unknown_kind_of_checksum_cannot_be_wrong(
+    directory: Path, database: Database, server: Server
+) -> None:
+    file = server.add(b"original")
+    server.add_small(file, JPEG, checksum="BAECAwQFBgcICQoLDA0ODxAREhMU")
+    async with running(directory, database, server) as cache:
+        assert await cache.thumbnail(file) == JPEG
+
+
+async def test_an_expired_url_is_looked_up_again(
+    directory: Path, database: Database, server: Server
+) -> None:
+    file = photo(server)
+    server.errors = [ExpiredURL("HTTP 410")]
+    async with running(directory, database, server) as cache:
+        assert await cache.thumbnail(file) == JPEG + b" 0"
+    assert len(server.lookups) == 2
+
+
+async def test_without_a_network_it_fails_at_once(
+    directory: Path, database: Database, server: Server
+) -> None:
+    files = [photo(server, number) for number in range(50)]
+    server.away = True
+    async with running(directory, database, server) as cache:
+        with pytest.raises(Offline):
+            await cache.thumbnail(files[0])
+        began = time.monotonic()
+        for file in files:
+            with pytest.raises(Offline):
+                await cache.thumbnail(file)
+        assert time.monotonic() - began < 1
+        server.away = False
+        while True:
+            try:
+                assert await cache.thumbnail(files[0]) == JPEG + b" 0"
+                break
+            except Offline:
+                await trio.sleep(0.05)
+
+
+async def test_nobody_waits_longer_than_the_deadline(
+    directory: Path, database: Database, server: Server
+) -> None:
+    file = photo(server)
+    async with running(directory, database, server, timeout=0.2) as cache:
+        await cache._means.urls.url(file)  # type: ignore[union-attr]
+        server.silent = True
+        began = time.monotonic()
+        with pytest.raises(Offline):
+            await cache.thumbnail(file)
+        assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("error", [Throttled("slowly", retry_after=30), LoginNeeded("who?")])
+async def test_what_apple_asks_for_is_told(
+    directory: Path, database: Database, server: Server, error: Exception
+) -> None:
+    file, other = photo(server), photo(server, 1)
+    server.errors = [error]
+    async with running(directory, database, server) as cache:
+        with pytest.raises(type(error)):
+            await cache.thumbnail(file)
+        if isinstance(error, Throttled):
+            with pytest.raises(Throttled):
+                await cache.thumbnail(other)
+            assert len(server.gets) == 1
+        else:
+            assert await cache.thumbnail(file) == JPEG + b" 0"
+
+
+async def test_a_full_disk_costs_nothing_but_another_download(
+    directory: Path, database: Database, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = photo(server)
+
+    def full(shelf: Shelf, name: str, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    async with running(directory, database, server) as cache:
+        with monkeypatch.context() as patched:
+            patched.setattr(Shelf, "put", full)
+            assert await cache.thumbnail(file) == JPEG + b" 0"
+            assert await cache.thumbnail(file) == JPEG + b" 0"
+        assert await cache.thumbnail(file) == JPEG + b" 0"
+        assert await cache.thumbnail(file) == JPEG + b" 0"
+    assert len(server.gets) == 3
+
+
+async def test_what_the_power_cut_left_is_fetched_again(
+    directory: Path, database: Database, server: Server
+) -> None:
+    file = photo(server)
+    async with running(directory, database, server) as cache:
+        await cache.thumbnail(file)
+    (kept,) = pictures(directory)
+    kept.write_bytes(bytes(len(JPEG)))
+    async with running(directory, database, server) as cache:
+        assert await cache.thumbnail(file) == JPEG + b" 0"
+    assert kept.read_bytes() == JPEG + b" 0"
