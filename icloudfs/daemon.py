@@ -33,6 +33,7 @@ from icloudfs.mount.operations import Operations
 from icloudfs.mount.settings import MountSettings
 from icloudfs.mount.volume import Volume
 from icloudfs.mount.xattrs import Xattrs
+from icloudfs.notice import SignInNotice
 from icloudfs.state import catalogue
 from icloudfs.sync.schedule import Schedule
 from icloudfs.tree.changes import Change
@@ -84,6 +85,7 @@ class _Mount:
         self._mount_point = mount_point
         self._to_kernel = to_kernel
         self._interval = library.settings.interval
+        self._notice = SignInNotice(library.settings.username)
         self._schedule = Schedule(self._sync, self._interval)
         self._neighbours = Neighbours(
             library.cache,
@@ -121,7 +123,12 @@ class _Mount:
             nursery.cancel_scope.cancel()
 
     async def _sync(self) -> None:
-        await self._library.sync(messages.Sync())
+        try:
+            await self._library.sync(messages.Sync())
+        except LoginNeeded:
+            await self._notice.session_ran_out()
+            raise
+        self._notice.session_is_good()
         if self._seeder is not None:
             self._seeder.synced()
 

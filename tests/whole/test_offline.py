@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scratch import Scratch
+from tests.scratch import Scratch, wait_until
 from tests.whole.library import Library
 from tests.whole.local_icloud import LocalICloud
 
@@ -158,3 +158,22 @@ def test_signing_in_again_needs_no_new_mount(library: Library) -> None:
     library.login()
 
     assert photo.read_bytes() == library.truth(photo)
+
+
+def test_who_sits_there_is_told_once_that_the_session_ran_out(library: Library) -> None:
+    """On a desktop: a program that shows notices, and a session with a bus."""
+    folder = library.scratch.folder
+    shown, program = folder / "shown", folder / "notify-send"
+    program.write_text(f'#!/bin/sh\necho "$@" >> {shown}\n')
+    program.chmod(0o755)
+    path = f"{folder}:{library.scratch.environment['PATH']}"
+    library.environment |= {"PATH": path, "DBUS_SESSION_BUS_ADDRESS": "unix:path=/nowhere"}
+    library.environment.pop("ICLOUDFS_PASSWORD")
+    library.mount("--interval", "0.5")
+
+    library.icloudfs("logout")
+    wait_until(shown.exists, 20)
+    time.sleep(2)
+
+    (line,) = shown.read_text().splitlines()
+    assert "sign in again" in line and "icloudfs login" in line

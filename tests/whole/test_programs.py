@@ -155,8 +155,9 @@ def test_exiftool_and_file_cost_little(library: Library, icloud: LocalICloud) ->
         f" of {whole // 16 // KIB} KiB"
     )
     assert sniffed <= sum(path.stat().st_size for path in head)
-    # The head of a photo is 128 KiB: that is the most that a look at its metadata may cost.
-    assert described <= len(exif) * 128 * KIB
+    # The head of a photo is 128 KiB: that is the most that a look at its metadata may cost. The first one comes
+    # after a program that read whole photos, and may cost what is on its way by then (cache/pull.py).
+    assert described <= (len(exif) - 1) * 128 * KIB + exif[0].stat().st_size
 
 
 def _content_bytes(icloud: LocalICloud) -> int:
