@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from icloudfs.mount import mount_table
 from icloudfs.mount.mount_table import Mounted
@@ -34,10 +36,31 @@ def raise_background_limit(mount_point: Path) -> bool:
     return raised
 
 
-def abort(mounted: Mounted) -> None:
-    """Have the kernel answer every request to this mount with ECONNABORTED from now on, if it lets us."""
-    with contextlib.suppress(OSError):
-        (CONNECTIONS / str(mounted.minor) / "abort").write_text("1")
+@contextlib.contextmanager
+def waiting_ends(mounted: Mounted | None) -> Iterator[None]:
+    """After this, nobody waits for an answer any more, should the mount be taken away in use.
+
+    Closing the session alone may not do it: a thread that tells the kernel to forget a name waits for
+    whoever is at that directory, who waits for us, and keeps the session open meanwhile. The file is opened
+    before, when it is surely ours, and is of no effect once the connection is gone. Aborted before, libfuse
+    would take the folder for unmounted and leave it there.
+    """
+    abort = _opened(mounted)
+    try:
+        yield
+    finally:
+        if abort is not None:
+            with contextlib.suppress(OSError), abort:
+                abort.write(b"1")
+
+
+def _opened(mounted: Mounted | None) -> IO[bytes] | None:
+    if mounted is None or mount_table.mounted_at(mounted.path) != mounted:
+        return None
+    try:
+        return (CONNECTIONS / str(mounted.minor) / "abort").open("wb", buffering=0)
+    except OSError:
+        return None
 
 
 def _write_limits(connection: Path) -> bool:

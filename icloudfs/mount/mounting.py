@@ -45,20 +45,9 @@ async def serve(path: Path, operations: Operations, *, ready: Callable[[], None]
             ready()
             await _serve_until_told(place, signals)
         finally:
-            _answer_nobody_any_more(operations)
-            pyfuse3.close()  # lazily, should it still be mounted
+            with limits.waiting_ends(operations.stage.mounted):
+                pyfuse3.close()  # lazily, should it still be mounted
     log.info("unmounted %s", place)
-
-
-def _answer_nobody_any_more(operations: Operations) -> None:
-    """Fail what is still waiting for an answer, if the folder is taken away while it is in use.
-
-    Closing alone may not do it: a thread that tells the kernel to forget a name waits for whoever is at that
-    directory, who waits for us, and keeps the session open meanwhile.
-    """
-    mounted = operations.stage.mounted
-    if mounted is not None and mount_table.mounted_at(mounted.path) == mounted:
-        limits.abort(mounted)
 
 
 def _mount(place: Path, operations: Operations) -> None:

@@ -19,7 +19,17 @@ from icloudfs.tree.directory import ROOT as ROOT_INO
 from icloudfs.tree.numbers import FIRST_DIRECTORY
 from tests import watcher
 from tests.mount.library import FIRST_INO, TAKEN, Library, bytes_of
-from tests.mount.mounted import OTHER, OWNER, ROOT, Mount, User, interpreter, names, wait_until
+from tests.mount.mounted import (
+    OTHER,
+    OWNER,
+    ROOT,
+    Mount,
+    User,
+    interpreter,
+    is_mounted,
+    names,
+    wait_until,
+)
 
 PHOTO = FIRST_INO
 ALBUM = FIRST_DIRECTORY
@@ -584,6 +594,7 @@ def test_a_busy_folder_does_not_keep_the_mount(library: Library, place: Path) ->
         adding = threading.Thread(target=add, args=(mount,))
         adding.start()
         assert mount.stop() == 0
+        assert not is_mounted(mount.path)
         adding.join()
         looking.wait()
 
@@ -599,7 +610,7 @@ def test_told_to_end_in_the_middle_of_a_replay(library: Library, place: Path, si
             time.sleep(0.1)
         assert mount.process.wait(10) == 0
         adding.join()
-        assert not os.path.ismount(mount.path)
+        assert not is_mounted(mount.path)
         wait_until(lambda: not Path(f"/proc/{actor}").exists())
 
 
