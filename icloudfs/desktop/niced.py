@@ -18,7 +18,7 @@ import trio
 
 T = TypeVar("T")
 
-_NICE = 15
+_NICE = 5
 
 
 class NicedThread:

@@ -14,7 +14,7 @@ async def test_it_gives_way_and_nobody_else_does() -> None:
 
     thread = NicedThread()
     own = niceness()
-    assert await thread.run(niceness) == max(own, 15)
+    assert await thread.run(niceness) == max(own, 5)
     assert niceness() == own
     thread.end()
 
