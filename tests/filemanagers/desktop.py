@@ -23,14 +23,6 @@ _BETWEEN_LOOKS = 0.4
 _LONGEST = 60.0
 """Seconds for a window to come up, and to be at rest."""
 
-_EVERYTHING_LARGE = """<?xml version="1.0"?>
-<openbox_config xmlns="http://openbox.org/3.4/rc">
-  <applications>
-    <application class="*" type="normal"><maximized>yes</maximized><decor>no</decor></application>
-  </applications>
-</openbox_config>
-"""
-
 _TOOLKITS = {
     "GDK_BACKEND": "x11",
     "GSK_RENDERER": "cairo",
@@ -43,7 +35,7 @@ _TOOLKITS = {
 
 
 class Desktop:
-    """Programs of ``person`` that open a window open it here, as large as the screen and without a frame."""
+    """Programs of ``person`` that open a window open it here."""
 
     def __init__(self, person: Person) -> None:
         self._person = person
@@ -51,9 +43,7 @@ class Desktop:
         self.display = self._screen()
         person.environment |= _TOOLKITS | {"DISPLAY": self.display}
         person.environment["DBUS_SESSION_BUS_ADDRESS"] = self._bus()
-        self._keep(
-            "openbox", "--config-file", person.write(".config/openbox/rc.xml", _EVERYTHING_LARGE)
-        )
+        self._keep("openbox")
         # In the middle of the screen it would light up whatever comes to lie under it.
         person.run("xdotool", "mousemove", str(WIDTH - 1), str(HEIGHT - 1))
 
@@ -81,13 +71,18 @@ class Desktop:
         self._processes.append(self._person.start(*command))
 
     def wait_for_window(self, window_class: str) -> None:
-        """Wait until a program shows a window."""
-        search = ("xdotool", "search", "--onlyvisible", "--class", window_class)
-        wait_until(lambda: self._person.run(*search, check=False).stdout.strip(), _LONGEST)
+        """Wait until a program shows a window, and make it as large as the screen."""
+        wait_until(lambda: self._has_window(window_class), _LONGEST)
+        large = ("-b", "add,maximized_vert,maximized_horz")
+        self._person.run("wmctrl", "-x", "-r", window_class, *large)
 
     def wait_for_no_window(self, window_class: str) -> None:
-        search = ("xdotool", "search", "--onlyvisible", "--class", window_class)
-        wait_until(lambda: not self._person.run(*search, check=False).stdout.strip(), _LONGEST)
+        wait_until(lambda: not self._has_window(window_class), _LONGEST)
+
+    def _has_window(self, window_class: str) -> bool:
+        """Whether the window manager knows of one: then it is on the screen."""
+        known = self._person.run("wmctrl", "-l", "-x", check=False).stdout
+        return window_class in known.lower()
 
     def look(self) -> Image.Image:
         """The screen as it is now, without the line at the bottom.

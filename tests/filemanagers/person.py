@@ -32,10 +32,10 @@ class Person:
     def move_to(self, home: Path) -> None:
         """Live in another, empty home from now on: nothing that was remembered is there."""
         self.home = home
-        run_time = home / "run"
-        for folder in (home, run_time):
-            folder.mkdir(mode=0o700)
-            os.chown(folder, self.uid, self.gid)
+        home.mkdir(mode=0o700)
+        os.chown(home, self.uid, self.gid)
+        run_time = self.folder("run")
+        run_time.chmod(0o700)
         self.environment = {
             "HOME": str(home),
             "USER": self.name,
@@ -45,24 +45,12 @@ class Person:
             "LANG": "C.UTF-8",
         }
 
-    def write(self, place: str, text: str) -> Path:
-        """A file in the home."""
-        path = self.home / place
-        for folder in reversed(path.relative_to(self.home).parents[:-1]):
-            self._make(self.home / folder)
-        path.write_text(text)
-        os.chown(path, self.uid, self.gid)
-        return path
-
     def folder(self, name: str) -> Path:
         """An empty folder in the home."""
-        self._make(self.home / name)
-        return self.home / name
-
-    def _make(self, folder: Path) -> None:
-        if not folder.exists():
-            folder.mkdir()
-            os.chown(folder, self.uid, self.gid)
+        folder = self.home / name
+        folder.mkdir()
+        os.chown(folder, self.uid, self.gid)
+        return folder
 
     def run(self, *command: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run a program to its end, as this user."""
@@ -132,5 +120,7 @@ def fuse_for_everybody() -> Iterator[None]:
     device = Path("/dev/fuse")
     before = device.stat().st_mode & 0o7777
     device.chmod(0o666)
-    yield
-    device.chmod(before)
+    try:
+        yield
+    finally:
+        device.chmod(before)

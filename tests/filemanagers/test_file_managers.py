@@ -78,11 +78,8 @@ def test_a_photo_taken_appears(opened: Rest, taken: Taken) -> None:
     assert taken.rest.screen != opened.screen
 
 
-def test_a_photo_taken_appears_with_its_picture(taken: Taken) -> None:
+def test_a_photo_taken_appears_with_its_picture_and_is_not_downloaded(taken: Taken) -> None:
     assert scenes_on(taken.rest.screen) == taken.scenes
-
-
-def test_a_photo_taken_is_not_downloaded(taken: Taken) -> None:
     assert taken.rest.sent.originals == 0
 
 
