@@ -23,7 +23,21 @@ _BETWEEN_LOOKS = 0.4
 _LONGEST = 60.0
 """Seconds for a window to come up, and to be at rest."""
 
+_SETTINGS = {
+    ".config/openbox/rc.xml": """<?xml version="1.0"?>
+<openbox_config xmlns="http://openbox.org/3.4/rc">
+  <applications>
+    <application class="*" type="normal"><maximized>yes</maximized><decor>no</decor></application>
+  </applications>
+</openbox_config>
+""",
+    # Draws its own frame, and does not let itself be told by the window manager.
+    ".config/glib-2.0/settings/keyfile": "[org/gnome/nautilus/window-state]\nmaximized=true\n",
+}
+"""Windows are as large as the screen from the first moment: one that grows while it is filled may scroll."""
+
 _TOOLKITS = {
+    "GSETTINGS_BACKEND": "keyfile",
     "GDK_BACKEND": "x11",
     "GSK_RENDERER": "cairo",
     "LIBGL_ALWAYS_SOFTWARE": "1",
@@ -35,7 +49,7 @@ _TOOLKITS = {
 
 
 class Desktop:
-    """Programs of ``person`` that open a window open it here."""
+    """Programs of ``person`` that open a window open it here, as large as the screen."""
 
     def __init__(self, person: Person) -> None:
         self._person = person
@@ -43,6 +57,8 @@ class Desktop:
         self.display = self._screen()
         person.environment |= _TOOLKITS | {"DISPLAY": self.display}
         person.environment["DBUS_SESSION_BUS_ADDRESS"] = self._bus()
+        for place, text in _SETTINGS.items():
+            person.write(place, text)
         self._keep("openbox")
         # In the middle of the screen it would light up whatever comes to lie under it.
         person.run("xdotool", "mousemove", str(WIDTH - 1), str(HEIGHT - 1))
@@ -71,10 +87,7 @@ class Desktop:
         self._processes.append(self._person.start(*command))
 
     def wait_for_window(self, window_class: str) -> None:
-        """Wait until a program shows a window, and make it as large as the screen."""
         wait_until(lambda: self._has_window(window_class), _LONGEST)
-        large = ("-b", "add,maximized_vert,maximized_horz")
-        self._person.run("wmctrl", "-x", "-r", window_class, *large)
 
     def wait_for_no_window(self, window_class: str) -> None:
         wait_until(lambda: not self._has_window(window_class), _LONGEST)

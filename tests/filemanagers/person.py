@@ -46,11 +46,20 @@ class Person:
         }
 
     def folder(self, name: str) -> Path:
-        """An empty folder in the home."""
-        folder = self.home / name
-        folder.mkdir()
-        os.chown(folder, self.uid, self.gid)
+        """A folder in the home."""
+        folder = self.home
+        for part in Path(name).parts:
+            folder /= part
+            if not folder.exists():
+                folder.mkdir()
+                os.chown(folder, self.uid, self.gid)
         return folder
+
+    def write(self, name: str, text: str) -> None:
+        """A file in the home."""
+        path = self.folder(str(Path(name).parent)) / Path(name).name
+        path.write_text(text)
+        os.chown(path, self.uid, self.gid)
 
     def run(self, *command: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run a program to its end, as this user."""
