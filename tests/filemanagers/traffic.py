@@ -14,7 +14,7 @@ class Sent:
     originals: int
     """And their companions: whatever a file of the mount consists of."""
     small: int
-    """The two JPEGs that iCloud makes of every photo."""
+    """The JPEGs that iCloud makes of every photo and of every edit, the only contents that no file has."""
     other: int
     """Lists of photos, addresses of contents, and the looks for what is new."""
 
@@ -26,15 +26,12 @@ def sent(icloud: LocalICloud) -> Sent:
     """Since the counters were last reset."""
     traffic = icloud.control.traffic(log=False)
     by_content: dict[str, int] = traffic["content_bytes"]
-    large, small = set(), set()
-    for entry in icloud.manifest():
-        large |= {rendition["checksum"] for rendition in entry["renditions"]}
-        small |= {rendition["checksum"] for rendition in entry["small"]}
-    unknown = by_content.keys() - large - small
-    assert not unknown, f"contents that no photo has: {unknown}"
-    originals = sum(by_content[checksum] for checksum in by_content.keys() & large)
-    thumbnails = sum(by_content[checksum] for checksum in by_content.keys() & (small - large))
-    return Sent(originals, thumbnails, traffic["bytes_out"] - originals - thumbnails)
+    whole = {
+        rendition["checksum"] for entry in icloud.manifest() for rendition in entry["renditions"]
+    }
+    originals = sum(by_content[checksum] for checksum in by_content.keys() & whole)
+    small = sum(by_content.values()) - originals
+    return Sent(originals, small, traffic["bytes_out"] - originals - small)
 
 
 def contents_sent(icloud: LocalICloud) -> int:
