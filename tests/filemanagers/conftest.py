@@ -73,6 +73,14 @@ def person(common_scratch: Scratch) -> Iterator[Person]:
 
 
 @pytest.fixture(scope="session")
+def machine(common_scratch: Scratch, icloudfs: Path) -> Iterator[None]:
+    """What only root can do for file managers, and undone afterwards."""
+    common_scratch.run(icloudfs, "desktop", "install", common_scratch.folder / "Photos")
+    yield
+    common_scratch.run(icloudfs, "desktop", "uninstall")
+
+
+@pytest.fixture(scope="session")
 def icloud(common_scratch: Scratch) -> Iterator[LocalICloud]:
     """The library of the demo."""
     icloud = LocalICloud(common_scratch, assets=300)
@@ -100,6 +108,7 @@ def desk(icloud: LocalICloud, manager: FileManager) -> Album:
 
 @pytest.fixture(scope="session")
 def photos(
+    machine: None,
     icloudfs: Path,
     icloud: LocalICloud,
     person: Person,

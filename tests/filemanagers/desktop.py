@@ -20,7 +20,7 @@ _STATUS_LINE = 36
 _STILL = 3.0
 """Seconds without a change after which a window is at rest. Thumbnailers take a second to be started."""
 _BETWEEN_LOOKS = 0.4
-_LONGEST = 60.0
+_LONGEST = 90.0
 """Seconds for a window to come up, and to be at rest."""
 
 _SETTINGS = {

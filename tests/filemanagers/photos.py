@@ -31,7 +31,7 @@ class Photos:
         """Everything that the manual tells one to do, once."""
         self.icloudfs("login", "--code", self.icloud.account.code)
         self.icloudfs("sync", "--mirror", "demand")
-        # DEVEL self.icloudfs("desktop", "install", self.mount_point)
+        self.icloudfs("desktop", "install", self.mount_point)
         # What is done on the phone shall be seen at once.
         self.icloudfs("mount", self.mount_point, "--interval", "2")
 
