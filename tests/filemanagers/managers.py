@@ -1,0 +1,27 @@
+"""The file managers, as Debian has them: how each is started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class FileManager:
+    """One of them, with the settings that it comes with."""
+
+    name: str
+    command: tuple[str, ...]
+    """What opens a folder; the folder comes last."""
+    window_class: str
+    desktop: str
+    """``XDG_CURRENT_DESKTOP`` of the desktop it belongs to."""
+
+
+MANAGERS = {
+    manager.name: manager
+    for manager in (
+        FileManager("thunar", ("thunar",), "thunar", "XFCE"),
+        FileManager("nautilus", ("nautilus", "--new-window"), "nautilus", "GNOME"),
+        FileManager("dolphin", ("dolphin", "--new-window"), "dolphin", "KDE"),
+    )
+}

@@ -1,0 +1,105 @@
+"""What somebody sees who browses: every picture, without one original read; and what the phone does, at once.
+
+The tests of one file manager share its window and are told in the order of a morning: a folder is opened,
+a photo is taken, it is deleted, and then a folder of five hundred is opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.filemanagers.album import Album
+from tests.filemanagers.photos import Photos, Watch
+from tests.filemanagers.screen import scenes_on
+from tests.filemanagers.window import Rest, Window
+
+
+@pytest.fixture(scope="session")
+def opened(window: Window, desk: Album) -> Rest:
+    """The window of an album, all done."""
+    return window.open(desk)
+
+
+@pytest.fixture(scope="session")
+def watch(photos: Photos, desk: Album, opened: Rest) -> Iterator[Watch]:
+    """The same folder, watched by a second program."""
+    watch = Watch(photos.person, photos.folder_of(desk))
+    yield watch
+    watch.end()
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A photo that was taken while the window was open."""
+
+    name: str
+    scenes: list[int]
+    """What the folder's files show since it is there."""
+    rest: Rest
+
+
+@pytest.fixture(scope="session")
+def taken(window: Window, desk: Album, watch: Watch, photos: Photos) -> Taken:
+    photos.icloud.control.reset_traffic()
+    name = desk.take("jpeg")
+    return Taken(name, desk.scenes(), window.after("a photo is taken"))
+
+
+@pytest.fixture(scope="session")
+def deleted(window: Window, desk: Album, taken: Taken, photos: Photos) -> Rest:
+    """The same photo is deleted again."""
+    photos.icloud.control.reset_traffic()
+    desk.delete(taken.name)
+    return window.after("it is deleted")
+
+
+@pytest.fixture(scope="session")
+def crowd(window: Window, many: Album, deleted: Rest) -> Rest:
+    """A window of five hundred photos that nobody has seen yet."""
+    return window.open(many)
+
+
+def test_every_picture_is_shown(opened: Rest, photos: Photos, desk: Album) -> None:
+    assert scenes_on(opened.screen) == desk.scenes()
+
+
+def test_no_original_is_read(opened: Rest) -> None:
+    assert opened.sent.originals == 0
+
+
+def test_a_photo_taken_is_told_to_whoever_watches(taken: Taken, watch: Watch) -> None:
+    assert f"CREATE {taken.name}" in watch.events()
+
+
+def test_a_photo_taken_appears(opened: Rest, taken: Taken) -> None:
+    assert taken.rest.screen != opened.screen
+
+
+def test_a_photo_taken_appears_with_its_picture_and_is_not_downloaded(taken: Taken) -> None:
+    assert scenes_on(taken.rest.screen) == taken.scenes
+    assert taken.rest.sent.originals == 0
+
+
+def test_a_photo_deleted_is_told_to_whoever_watches(
+    taken: Taken, deleted: Rest, watch: Watch
+) -> None:
+    assert f"DELETE {taken.name}" in watch.events()
+
+
+def test_a_photo_deleted_disappears(deleted: Rest, taken: Taken, desk: Album) -> None:
+    assert deleted.screen != taken.rest.screen
+    assert scenes_on(deleted.screen) == desk.scenes()
+
+
+def test_many_photos_are_shown(crowd: Rest, many: Album) -> None:
+    """As many as the window has room for, from the first on."""
+    shown = scenes_on(crowd.screen)
+    assert len(shown) >= 20
+    assert shown == many.scenes()[: len(shown)]
+
+
+def test_many_photos_cost_no_original(crowd: Rest) -> None:
+    assert crowd.sent.originals == 0
