@@ -96,7 +96,13 @@ def test_help_of_every_command(scratch: Scratch, command: str) -> None:
 
     assert shown.startswith(f"Usage: icloudfs {command}")
     # Every option says what it is for.
-    assert "  --log-level" in shown or command in ("unmount", "simulator", "demo", "control")
+    assert "  --log-level" in shown or command in (
+        "unmount",
+        "desktop",
+        "simulator",
+        "demo",
+        "control",
+    )
     summary = next(line for line in shown.splitlines()[1:] if line.strip())
     assert summary.strip()
 
