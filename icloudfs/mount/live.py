@@ -310,20 +310,15 @@ class _Plan:
 
 
 def _addition(change: EntryAdded, path: bytes) -> Step:
-    call = "mkdir" if is_directory(change.ino) else "mknod"
-    return Step(
-        call,
-        change.ino,
-        path,
-        change.name,
-        frozenset({(call, change.parent, change.name)}),
-        settles=(change,),
-        moves=(((change.parent, change.name), change.ino),),
-    )
+    return _of_one(change, path, "mkdir" if is_directory(change.ino) else "mknod", change.ino)
 
 
 def _removal(change: EntryRemoved, path: bytes) -> Step:
-    call = "rmdir" if is_directory(change.ino) else "unlink"
+    return _of_one(change, path, "rmdir" if is_directory(change.ino) else "unlink", None)
+
+
+def _of_one(change: EntryAdded | EntryRemoved, path: bytes, call: str, becomes: int | None) -> Step:
+    """For one entry, which the actor sees as ``becomes`` from then on."""
     return Step(
         call,
         change.ino,
@@ -331,5 +326,5 @@ def _removal(change: EntryRemoved, path: bytes) -> Step:
         change.name,
         frozenset({(call, change.parent, change.name)}),
         settles=(change,),
-        moves=(((change.parent, change.name), None),),
+        moves=(((change.parent, change.name), becomes),),
     )

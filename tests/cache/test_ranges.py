@@ -45,6 +45,15 @@ def test_holes_and_coverage_are_what_a_set_of_bytes_says(
     assert ranges.covers(start, stop) == (not missing)
 
 
+@given(_SPANS, st.integers(0, _END))
+def test_a_set_reaches_as_far_as_nothing_is_missing(
+    spans: list[tuple[int, int]], start: int
+) -> None:
+    reached = RangeSet(spans).reaches(start)
+    assert set(range(start, reached)) <= _bytes(spans)
+    assert reached >= start and reached not in _bytes(spans)
+
+
 def test_clear() -> None:
     ranges = RangeSet([(0, 5), (7, 9)])
     ranges.clear()
