@@ -51,6 +51,8 @@ class _Body:
     """Bytes before the first one that was asked for."""
     goes_on: bool
     """It holds more than was asked for, or may do so."""
+    ends_there: bool
+    """It is known to end with what was asked for: to wait for its end is not to wait for the network."""
 
 
 class Content:
@@ -92,10 +94,15 @@ class Content:
                         _refuse_page(chunk)
                     received += len(chunk)
                     self._meter.downloaded += len(chunk)
+                    if received == wanted and self._body.ends_there:
+                        # Before the last chunk is given: who has every byte asks for no more, and a
+                        # connection whose answer was not read to its end is not used again.
+                        async for _ in pieces:
+                            pass
                     if chunk:
                         yield chunk
                     if received == wanted and self._body.goes_on:
-                        return  # else read to the end, so that the connection can be used again
+                        return
         except httpx.TransportError:
             raise Interrupted(
                 f"The download broke off after {received} bytes.", received=received
@@ -206,7 +213,7 @@ def _partial(response: httpx.Response, start: int, stop: int | None, size: int |
     length = _content_length(response)
     if length is not None and length != last + 1 - first:
         raise ContentMismatch(f"Expected {last + 1 - first} bytes, found {length}.")
-    return _Body(last + 1, total, skip=0, goes_on=False)
+    return _Body(last + 1, total, skip=0, goes_on=False, ends_there=length is not None)
 
 
 def _entire(response: httpx.Response, start: int, stop: int | None, size: int | None) -> _Body:
@@ -222,7 +229,10 @@ def _entire(response: httpx.Response, start: int, stop: int | None, size: int | 
     if total is not None and start > total:
         raise ContentMismatch(f"Expected bytes from {start}, found {total} bytes in all.")
     goes_on = total is None or (stop is not None and stop < total)
-    return _Body(_earlier(stop, total), total, skip=start, goes_on=goes_on)
+    ends_there = not goes_on and length is not None
+    return _Body(
+        _earlier(stop, total), total, skip=start, goes_on=goes_on, ends_there=ends_there
+    )
 
 
 def _check_size(found: int | None, announced: int | None) -> None:

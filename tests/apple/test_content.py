@@ -212,6 +212,28 @@ async def test_leaving_early_closes_the_connection() -> None:
         await transport.aclose()
 
 
+@pytest.mark.parametrize("ranged", [True, False])
+async def test_who_stops_at_the_last_byte_leaves_a_connection_for_the_next(ranged: bool) -> None:
+    def answer(head: bytes) -> bytes:
+        whole = well_behaved(head) if ranged else reply(body=WHOLE)
+        return whole.replace(b"\r\n", b"\r\nConnection: keep-alive\r\n", 1)
+
+    async with loopback(answer) as server:
+        transport = Transport(Endpoints.at(server.url))
+        for start in (0, 300, 700) if ranged else (0, 0, 0):
+            async with content.download(
+                transport, Session(), f"{server.url}/B", start, len(WHOLE), size=len(WHOLE)
+            ) as found:
+                received = b""
+                async for chunk in found.chunks():
+                    received += chunk
+                    if len(received) == len(WHOLE) - start:
+                        break
+                assert received == WHOLE[start:]
+        await transport.aclose()
+    assert server.connections == 1
+
+
 @pytest.mark.parametrize("url", ["https://evil.example/B", "http://cvws.icloud-content.com/B"])
 async def test_urls_that_lead_elsewhere(url: str) -> None:
     transport = Transport(GLOBAL)
