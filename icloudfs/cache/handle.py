@@ -76,6 +76,9 @@ class OpenFile:
         for _ in range(_MOST_LOSSES):
             if not fetch.may_read(start, stop):
                 await fetch.until_readable(start, stop)
+                # What came just now is in memory, unless that is short.
+                if (data := self.read_now(start, stop - start)) is not None:
+                    return data
             generation = holding.generation
             try:
                 data = await holding.read(start, stop)

@@ -28,6 +28,25 @@ async def test_one_call_a_zone_and_no_more_names_than_it_takes(server: Server) -
     assert sorted(map(len, server.lookups)) == [1, 1, NAMES_A_LOOKUP]
 
 
+async def test_who_comes_a_moment_later_is_in_the_same_call(server: Server) -> None:
+    files = [server.add(b"%d" % n) for n in range(20)]
+    async with _urls(server) as urls, trio.open_nursery() as nursery:
+        for file in files:
+            nursery.start_soon(urls.url, file)
+            for _ in range(4):
+                await trio.lowlevel.checkpoint()
+    assert [len(names) for names in server.lookups] == [20]
+
+
+async def test_who_comes_alone_waits_for_nobody(
+    server: Server, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with _urls(server) as urls:
+        began = trio.current_time()
+        await urls.url(server.add(b"content"))
+        assert trio.current_time() == began
+
+
 async def test_a_url_is_kept_until_it_is_forgotten(server: Server) -> None:
     file = server.add(b"content")
     async with _urls(server) as urls:
