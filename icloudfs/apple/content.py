@@ -230,9 +230,7 @@ def _entire(response: httpx.Response, start: int, stop: int | None, size: int | 
         raise ContentMismatch(f"Expected bytes from {start}, found {total} bytes in all.")
     goes_on = total is None or (stop is not None and stop < total)
     ends_there = not goes_on and length is not None
-    return _Body(
-        _earlier(stop, total), total, skip=start, goes_on=goes_on, ends_there=ends_there
-    )
+    return _Body(_earlier(stop, total), total, skip=start, goes_on=goes_on, ends_there=ends_there)
 
 
 def _check_size(found: int | None, announced: int | None) -> None:

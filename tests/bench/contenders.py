@@ -37,8 +37,9 @@ class Contender(Protocol):
     def list_everything(self) -> None:
         """Its own command for it, until it says that the list is complete."""
 
-    def start(self, poll: float | None = None) -> None:
-        """Mount; it answers when this returns. ``poll``: seconds between two looks at iCloud."""
+    def start(self, poll: float | None = None, *, ahead: bool = True) -> None:
+        """Mount; it answers when this returns. ``poll``: seconds between two looks at iCloud; not ``ahead``:
+        nothing is fetched before somebody asks for it."""
 
     def wait_until_listed(self) -> None:
         """Of a mount: until its tree is complete, as far as it can be complete before it is asked."""
@@ -98,11 +99,14 @@ class Icloudfs:
     def list_everything(self) -> None:
         self._stand.icloudfs("sync", "--mirror", "demand")
 
-    def start(self, poll: float | None = None) -> None:
-        interval = ("--interval", str(poll)) if poll else ()
-        log = ("--log-file", str(self._stand.home / "daemon.log"))
+    def start(self, poll: float | None = None, *, ahead: bool = True) -> None:
+        options = ["--log-file", str(self._stand.home / "daemon.log")]
+        if poll:
+            options += ["--interval", str(poll)]
+        if not ahead:
+            options += ["--no-neighbours"]
         self._running = True
-        self._stand.icloudfs("mount", str(self.mount_point), *log, *interval)
+        self._stand.icloudfs("mount", str(self.mount_point), *options)
 
     def wait_until_listed(self) -> None:
         wait_for(lambda: self._is_listed() or None, "a complete listing", 0.05, _A_LISTING)
@@ -173,7 +177,7 @@ class Rclone:
     def list_everything(self) -> None:
         self._run("lsf", "-R", "--files-only", "photos:")
 
-    def start(self, poll: float | None = None) -> None:
+    def start(self, poll: float | None = None, *, ahead: bool = True) -> None:
         # In the foreground, as a child that can be waited for: what --daemon adds is a parent that waits
         # until the mount answers, as the next lines do.
         interval = (f"--poll-interval={poll:g}s",) if poll else ()

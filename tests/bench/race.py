@@ -118,7 +118,7 @@ class _Race:
         try:
             if work.mounted:
                 for contender in self._field.contenders:
-                    contender.start()
+                    contender.start(ahead=not work.cold)
                     contender.wait_until_listed()
                     find(contender.mount_point)
             if work.prepare:

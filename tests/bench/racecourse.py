@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import functools
+import mmap
+import os
 import random
 import signal
 import struct
@@ -19,13 +21,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import trio
 from msgspec.structs import replace
 
+from icloudfs.apple.checksum import new_digest
 from icloudfs.simulator import Account, ControlClient, LibraryPlan, Simulator
-from icloudfs.simulator.blobs import Blob, Storehouse, Template, Wrap
+from icloudfs.simulator.blobs import Blob, Storehouse
 from icloudfs.simulator.camera import Camera, Kind, Moment, Shot
 from icloudfs.simulator.phone import Phone
 from tests.bench.stand import PATIENCE, wait_for
@@ -40,6 +43,11 @@ LONG = "LONG.MOV"
 FIVE_ALBUMS = ("One", "Two", "Three", "Four", "Five")
 SHARED = "SHARED.JPG"
 
+_END = struct.Struct(">Q")
+"""What tells one movie from another."""
+
+_LEAVES = 5
+
 _QUIET = 1.0
 """Seconds without a call after which nobody is thought to be at work any more."""
 
@@ -52,6 +60,11 @@ def photo(number: int) -> str:
 def copied_photo(number: int) -> str:
     """Another one."""
     return f"COPIED_{number:02}.JPG"
+
+
+def leaves(number: int) -> str:
+    """The title of an album with five more that nobody has read yet."""
+    return f"Leaves {number:02}"
 
 
 def video(number: int) -> str:
@@ -150,22 +163,40 @@ class _LongTakes(Camera):
         shot = super().shoot(kind, number, label, moment)
         if not self.bytes:
             return shot
-        blob = self._storehouse_too.add(_footage(self.bytes, number))
+        blob = self._storehouse_too.add(_footage(self.bytes).blob(number))
         original, *others = shot.resources
         return replace(shot, resources=(replace(original, blob=blob), *others))
 
 
-def _footage(size: int, number: int) -> Blob:
-    """So many bytes that are unlike those of any other number."""
-    end = struct.pack(">Q", number)
-    return _beginning(size - len(end)).blob(end)
+class _Footage:
+    """Movies of one size, alike but for their ends. They share one copy in memory: to hand out another one
+    takes no time, which a server that has its contents on disk does not need either."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._file = os.memfd_create("footage")
+        self._hashed = new_digest()
+        block = random.Random(size).randbytes(1 << 20)
+        for at in range(0, size - _END.size, len(block)):
+            piece = block[: size - _END.size - at]
+            os.pwrite(self._file, piece, at)
+            self._hashed.update(piece)
+
+    def blob(self, number: int) -> Blob:
+        end = _END.pack(number)
+        digest = self._hashed.copy()
+        digest.update(end)
+        return Blob(digest.digest(), self._size, self, end)
+
+    def content(self, tail: bytes) -> bytes:
+        os.ftruncate(self._file, self._size)
+        prot = mmap.PROT_READ | mmap.PROT_WRITE
+        own = mmap.mmap(self._file, self._size, flags=mmap.MAP_PRIVATE, prot=prot)
+        own[-_END.size :] = tail
+        return cast("bytes", memoryview(own))  # it is only cut and sent
 
 
-@functools.cache
-def _beginning(size: int) -> Template:
-    """What all footage of a size has in common: made, and hashed, once for all of it."""
-    block = random.Random(size).randbytes(1 << 20)
-    return Template((block * (size // len(block) + 1))[:size], Wrap())
+_footage = functools.cache(_Footage)
 
 
 def _lay_out(simulator: Simulator, each: int) -> None:
@@ -180,6 +211,9 @@ def _lay_out(simulator: Simulator, each: int) -> None:
         phone.add_photo(kind, filename, albums=albums)
 
     for number in range(each):
+        album = phone.create_album(leaves(number))
+        for leaf in range(_LEAVES):
+            shoot(f"LEAF_{number:02}_{leaf}.JPG", PHOTO_BYTES, [album])
         shoot(photo(number), PHOTO_BYTES, [race])
         shoot(copied_photo(number), PHOTO_BYTES, [race])
         shoot(video(number), VIDEO_BYTES, [race])

@@ -33,6 +33,8 @@ _SMALL_FILES = 1000
 _A_POLL = 2.0
 """Seconds between two polls, for both, so that a race need not wait for many minutes."""
 _POLLS = 5
+_A_LOOK = 1.0
+"""Seconds at each photo of several."""
 _LONGEST = 600.0
 
 
@@ -58,6 +60,8 @@ class Work(NamedTuple):
     """Whether contents are transferred, so that it is done once over a line as people have it."""
     mounted: bool = True
     """Whether both are mounted and at rest before it begins; if not, neither is running."""
+    cold: bool = False
+    """Whether what it reads must be nobody's yet: nothing is fetched before somebody asks for it."""
     once: bool = False
     """Whether it counts what is the same every time."""
     prepare: Callable[[Contender, Field], None] | None = None
@@ -173,6 +177,15 @@ def cold_photo(contender: Contender, field: Field, turn: int) -> Sample:
     As a viewer reads it: a look at what it is, and then all of it.
     """
     return _read(contender.album(racecourse.ALBUM) / racecourse.photo(turn))
+
+
+def leaf_through(contender: Contender, field: Field, turn: int) -> Sample:
+    """Five photos of 4 MB that nobody has, one after the other, each looked at for a second."""
+    folder, waited = contender.album(racecourse.leaves(turn)), 0.0
+    for path in sorted(folder.iterdir()):
+        waited += _read(path)["last byte"]
+        time.sleep(_A_LOOK)
+    return {"seconds": waited}
 
 
 def cold_copy(contender: Contender, field: Field, turn: int) -> Sample:
@@ -359,8 +372,17 @@ WORKS = (
         cold_photo,
         {"first byte": within(1.2), "last byte": within(1.2)},
         far=True,
+        cold=True,
         transfers=True,
         yardstick=bare_photo,
+    ),
+    Work(
+        "leafing",
+        "waits for five 4 MB photos, one by one",
+        leaf_through,
+        {"seconds": ahead},
+        far=True,
+        transfers=True,
     ),
     Work(
         "photo-copied",
@@ -368,6 +390,7 @@ WORKS = (
         cold_copy,
         {"seconds": within(1.2)},
         far=True,
+        cold=True,
         transfers=True,
         yardstick=bare_copy,
     ),
@@ -377,6 +400,7 @@ WORKS = (
         cold_video,
         {"first byte": within(1.2), "last byte": within(1.2)},
         far=True,
+        cold=True,
         transfers=True,
         yardstick=bare_video,
     ),
@@ -386,6 +410,7 @@ WORKS = (
         end_of_video,
         {"seconds": within(1.2)},
         far=True,
+        cold=True,
         transfers=True,
         yardstick=bare_end,
     ),
