@@ -225,7 +225,7 @@ def in_transit(faults: Faults, response: Response, kind: str, checksum: str, pat
 
 
 def _damaged(response: Response, fault: Fault) -> Response:
-    body = bytes(response.body)
+    body = response.body
     half = int(fault.number("after", len(body) // 2))
     delivery = response.delivery or Delivery()
     match fault.name:
@@ -240,7 +240,7 @@ def _damaged(response: Response, fault: Fault) -> Response:
             body = body[:half]
         case "flip" if body:
             at = int(fault.number("at", len(body) // 2)) % len(body)
-            body = body[:at] + bytes([body[at] ^ 0xFF]) + body[at + 1 :]
+            body = b"".join((body[:at], bytes([body[at] ^ 0xFF]), body[at + 1 :]))
         case "throttle":
             delivery.bytes_per_second = fault.number("bytes_per_second", 65536)
         case "stall":
