@@ -30,6 +30,7 @@ from tests.mount.mounted import (
     names,
     wait_until,
 )
+from tests.watching import Watching
 
 PHOTO = FIRST_INO
 ALBUM = FIRST_DIRECTORY
@@ -37,26 +38,19 @@ OTHER_ALBUM = FIRST_DIRECTORY + 1
 INSIDE = FIRST_INO + 1
 
 
-class Watch:
+class Watch(Watching):
     """A process that watches folders or files of a mount."""
 
     def __init__(self, *places: Path, user: User = ROOT) -> None:
-        self._process = user.popen(
+        process = user.popen(
             [interpreter(user.name), "-I", "-S", "-", *map(str, places)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(Path(watcher.__file__).read_text())
-        self._process.stdin.close()
-        assert self._process.stdout.readline() == "\n"
-        self.heard: list[str] = []
-        self._listening = threading.Thread(target=self._listen)
-        self._listening.start()
-
-    def _listen(self) -> None:
-        assert self._process.stdout is not None
-        self.heard.extend(line.strip() for line in self._process.stdout)
+        assert process.stdin is not None
+        process.stdin.write(Path(watcher.__file__).read_text())
+        process.stdin.close()
+        super().__init__(process)
 
     def hears(self, *events: str) -> None:
         """Wait until exactly these events have been heard, in this order; then begin anew."""
@@ -67,16 +61,6 @@ class Watch:
         time.sleep(0.1)  # for what must not come
         assert self.heard == list(events)
         self.heard.clear()
-
-    def __enter__(self) -> Watch:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._listening.join()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
 
 
 def fill(library: Library) -> None:

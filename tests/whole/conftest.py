@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from icloudfs.mount.limits import CONNECTIONS
 from tests.scratch import Scratch, scratch_folder
-from tests.whole.library import Library
+from tests.whole.library import ALL_VIEWS, INTERVAL, Library
 from tests.whole.local_icloud import LocalICloud
 
 
@@ -97,3 +98,24 @@ def library(stranger: Library, listed: Library) -> Library:
     """An account of this test's own: signed in and listed, not mounted, nothing cached."""
     stranger.take_state_of(listed)
     return stranger
+
+
+@pytest.fixture(scope="module")
+def following() -> Iterator[Library]:
+    """A library of its own, complete, mounted with every view, that looks at iCloud each second."""
+    with scratch_folder() as scratch:
+        icloud = LocalICloud(scratch, assets=40)
+        library = Library(icloud, scratch)
+        library.login()
+        library.sync()
+        library.mount("--interval", str(INTERVAL), views=ALL_VIEWS)
+        yield library
+        library.unmount()
+        assert "Traceback" not in library.log.read_text()
+        icloud.stop()
+
+
+@pytest.fixture
+def phone(following: Library) -> Callable[..., Any]:
+    """What is done on the phone of the library that ``following`` mounts."""
+    return following.icloud.control.phone

@@ -20,6 +20,12 @@ from icloudfs.tree.layout import View
 from tests.scratch import ICLOUDFS, Scratch, wait_until
 from tests.whole.local_icloud import LocalICloud
 
+INTERVAL = 1.0
+"""Seconds between two looks at iCloud, of a mount that follows closely."""
+
+MAY_2020 = 1_589_000_000_000
+"""2020-05-09, in ms."""
+
 ALL_VIEWS: tuple[str, ...] = tuple(view.value for view in View)
 
 _STATES = "user.icloudfs.state"

@@ -5,67 +5,34 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests import watcher
-from tests.scratch import scratch_folder, wait_until
-from tests.whole.library import ALL_VIEWS, Library
-from tests.whole.local_icloud import LocalICloud
+from tests.scratch import wait_until
+from tests.watching import Watching
+from tests.whole.library import INTERVAL, MAY_2020, Library
 
-INTERVAL = 1.0
 AT_MOST = INTERVAL + 1.0
 """Seconds until an event is heard: an interval and the calls."""
-MAY_2020 = 1_589_000_000_000
-"""2020-05-09, in ms."""
 
 
-@pytest.fixture(scope="module")
-def home() -> Iterator[Library]:
-    with scratch_folder() as scratch:
-        icloud = LocalICloud(scratch, assets=40)
-        library = Library(icloud, scratch)
-        library.login()
-        library.sync()
-        library.mount("--interval", str(INTERVAL), views=ALL_VIEWS)
-        yield library
-        library.unmount()
-        assert "Traceback" not in library.log.read_text()
-        icloud.stop()
-
-
-@pytest.fixture
-def phone(home: Library) -> Callable[..., Any]:
-    return home.icloud.control.phone
-
-
-class Window:
+class Window(Watching):
     """An open folder: it was listed once and is watched from then on, and nothing looks into it again."""
 
     def __init__(self, folder: Path) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, watcher.__file__, folder], stdout=subprocess.PIPE, text=True
-        )
-        assert self._process.stdout is not None
-        assert self._process.stdout.readline() == "\n"
-        self.heard: list[str] = []
-        self._listening = threading.Thread(target=self._listen)
-        self._listening.start()
-
-    def _listen(self) -> None:
-        assert self._process.stdout is not None
-        self.heard.extend(line.split(" ", 1)[1].strip() for line in self._process.stdout)
+        command = [sys.executable, watcher.__file__, str(folder)]
+        super().__init__(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
 
     def hears(self, *patterns: str) -> None:
         """Wait until something that matches each of these was heard."""
         try:
             wait_until(
                 lambda: all(
-                    any(re.fullmatch(pattern, event) for event in list(self.heard))
+                    any(re.fullmatch(f"0 {pattern}", event) for event in list(self.heard))
                     for pattern in patterns
                 ),
                 AT_MOST,
@@ -73,60 +40,54 @@ class Window:
         except TimeoutError:
             pytest.fail(f"{patterns} within {AT_MOST} s; only {self.heard}")
 
-    def __enter__(self) -> Window:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._process.kill()
-        self._process.wait()
-        self._listening.join()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-
 
 @pytest.fixture
-def month(home: Library, phone: Callable[..., Any]) -> Path:
+def month(following: Library, phone: Callable[..., Any]) -> Path:
     """A month with photos in it."""
     added = phone("add_photo", kind="jpeg", taken=MAY_2020)
-    return home.until_shown(added["asset"])[0].parent
+    return following.until_shown(added["asset"])[0].parent
 
 
-def test_a_photo_comes_and_goes(home: Library, phone: Callable[..., Any], month: Path) -> None:
-    with Window(home.mount_point / "Library/2020/2020-05") as window:
+def test_a_photo_comes_and_goes(following: Library, phone: Callable[..., Any], month: Path) -> None:
+    with Window(following.mount_point / "Library/2020/2020-05") as window:
         asset = phone("add_photo", kind="jpeg", taken=MAY_2020, filename="COMES.JPG")["asset"]
         window.hears("CREATE COMES.JPG")
-        assert len(home.files_of(asset, "Library")) == 1
+        assert len(following.files_of(asset, "Library")) == 1
         phone("delete", asset=asset)
         window.hears("(DELETE|MOVED_FROM) COMES.JPG")
         phone("restore", asset=asset)
         window.hears("(CREATE|MOVED_TO) COMES.JPG")
 
 
-def test_a_photo_is_edited_twice(home: Library, phone: Callable[..., Any], month: Path) -> None:
+def test_a_photo_is_edited_twice(
+    following: Library, phone: Callable[..., Any], month: Path
+) -> None:
     asset = phone("add_photo", kind="jpeg", taken=MAY_2020, filename="EDIT.JPG")["asset"]
-    home.until_shown(asset)
-    with Window(home.mount_point / "Library/2020/2020-05") as window:
+    following.until_shown(asset)
+    with Window(following.mount_point / "Library/2020/2020-05") as window:
         phone("edit", asset=asset)
         window.hears("CREATE EDIT-edited.JPG")
-        edited = home.mount_point / "Library/2020/2020-05/EDIT-edited.JPG"
-        assert edited.read_bytes() == home.truth(edited)
+        edited = following.mount_point / "Library/2020/2020-05/EDIT-edited.JPG"
+        assert edited.read_bytes() == following.truth(edited)
         phone("edit", asset=asset)
         window.hears("MODIFY EDIT-edited.JPG", "CLOSE_WRITE EDIT-edited.JPG")
-        assert edited.read_bytes() == home.truth(edited)
+        assert edited.read_bytes() == following.truth(edited)
 
 
-def test_a_photo_becomes_a_favourite(home: Library, phone: Callable[..., Any], month: Path) -> None:
+def test_a_photo_becomes_a_favourite(
+    following: Library, phone: Callable[..., Any], month: Path
+) -> None:
     one, other = (
         phone("add_photo", kind="jpeg", taken=MAY_2020, filename=f"{name}.JPG")["asset"]
         for name in ("LIKED", "BETTER")
     )
     phone("favorite", asset=one)
-    wait_until(lambda: home.files_of(one, "Favorites"))
-    home.until_shown(other)
-    favorites = home.mount_point / "Favorites"
+    wait_until(lambda: following.files_of(one, "Favorites"))
+    following.until_shown(other)
+    favorites = following.mount_point / "Favorites"
     with (
         Window(favorites) as window,
-        Window(home.mount_point / "Library/2020/2020-05") as month_window,
+        Window(following.mount_point / "Library/2020/2020-05") as month_window,
     ):
         phone("favorite", asset=other)
         window.hears("CREATE BETTER.JPG")
@@ -137,18 +98,18 @@ def test_a_photo_becomes_a_favourite(home: Library, phone: Callable[..., Any], m
 
 
 def test_an_album_comes_is_renamed_and_goes(
-    home: Library, phone: Callable[..., Any], month: Path
+    following: Library, phone: Callable[..., Any], month: Path
 ) -> None:
     asset = phone("add_photo", kind="jpeg", taken=MAY_2020, filename="ALBUM.JPG")["asset"]
-    home.until_shown(asset)
+    following.until_shown(asset)
     other = phone("create_album", title="Stays")
     phone("add_to_album", asset=asset, album=other)
-    wait_until((home.mount_point / "Albums/Stays").exists)
-    with Window(home.mount_point / "Albums") as window:
+    wait_until((following.mount_point / "Albums/Stays").exists)
+    with Window(following.mount_point / "Albums") as window:
         album = phone("create_album", title="Alps")
         phone("add_to_album", asset=asset, album=album)
         window.hears("CREATE Alps")
-        with Window(home.mount_point / "Albums/Alps") as inside:
+        with Window(following.mount_point / "Albums/Alps") as inside:
             phone("rename_album", album=album, title="Dolomites")
             window.hears("MOVED_FROM Alps", "MOVED_TO Dolomites")
             inside.hears("MOVE_SELF")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.scratch import Scratch, scratch_folder, wait_until
-from tests.whole.library import Library, checksum_of
+from tests.whole.library import MAY_2020, Library, checksum_of
 from tests.whole.local_icloud import LocalICloud
 
 QUIET = 1.0
@@ -18,8 +18,6 @@ QUIET = 1.0
 
 
 PHOTOS = 6
-MAY_2020 = 1_589_000_000_000
-"""2020-05-09, in ms."""
 
 
 @pytest.fixture(scope="module")

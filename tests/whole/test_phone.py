@@ -5,46 +5,23 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.scratch import scratch_folder
-from tests.whole.library import ALL_VIEWS, Library, asset_of, checksum_of
-from tests.whole.local_icloud import LocalICloud
+from tests.whole.library import INTERVAL, MAY_2020, Library, asset_of, checksum_of
 
-INTERVAL = 1.0
 AT_MOST = INTERVAL + 2.0
 """Seconds: an interval, the calls, and a slow machine. The kernel keeps names for minutes."""
-MAY_2020 = 1_589_000_000_000
-"""2020-05-09, in ms."""
-
-
-@pytest.fixture(scope="module")
-def _home() -> Iterator[Library]:
-    with scratch_folder() as scratch:
-        icloud = LocalICloud(scratch, assets=40)
-        library = Library(icloud, scratch)
-        library.login()
-        library.sync()
-        library.mount("--interval", str(INTERVAL), views=ALL_VIEWS)
-        yield library
-        library.unmount()
-        icloud.stop()
 
 
 @pytest.fixture
-def home(_home: Library) -> Library:
+def home(following: Library) -> Library:
     """A mount that looks at iCloud every second, with everything in it listed once."""
-    names(_home)
-    return _home
-
-
-@pytest.fixture
-def phone(home: Library) -> Callable[..., Any]:
-    return home.icloud.control.phone
+    names(following)
+    return following
 
 
 def names(library: Library) -> set[str]:

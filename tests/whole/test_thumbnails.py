@@ -16,12 +16,10 @@ from PIL import Image
 from icloudfs.desktop import thumbnailer
 from icloudfs.desktop.uris import entry, uris
 from tests.scratch import Scratch, wait_until
-from tests.whole.library import ALL_VIEWS, Library, asset_of, checksum_of
+from tests.whole.library import ALL_VIEWS, MAY_2020, Library, asset_of, checksum_of
 from tests.whole.local_icloud import LocalICloud
 
 THUMBNAIL = "user.icloudfs.thumbnail"
-MAY_2020 = 1_589_000_000_000
-"""2020-05-09, in ms."""
 FOLDER = "Library/2020/2020-05"
 KINDS = ("jpeg", "heic", "video", "dng", "turned", "live", "raw+jpeg", "png")
 """What is in it, three times each; the first is edited."""
