@@ -124,6 +124,7 @@ class TLSConnection(Connection):
         with _in_httpcores_words(httpcore.ReadError, httpcore.ReadTimeout, timeout):
             if self._failure is not None:
                 raise self._failure
+            await self._send_pending()
             try:
                 first = await self._carry_out(self._tls.read, PIECE)
             except ssl.SSLEOFError:
@@ -144,9 +145,14 @@ class TLSConnection(Connection):
         return b"".join(pieces)
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """What is little waits for the next read: a request comes in pieces, head, body and end, and would
+        go over the wire as so many."""
+        if not buffer:
+            return
         with _in_httpcores_words(httpcore.WriteError, httpcore.WriteTimeout, timeout):
             await self._carry_out(self._tls.write, buffer)
-            await self._send_pending()
+            if self._outgoing.pending > PIECE:
+                await self._send_pending()
 
     async def _carry_out(self, operation: Callable[..., T], *arguments: Any) -> T:
         """Have OpenSSL do something, and give it what it waits for."""
