@@ -37,7 +37,7 @@ from icloudfs.cache.shelf import Shelf
 from icloudfs.cache.source import Source
 from icloudfs.cache.sweep import Sweep
 from icloudfs.cache.thumbnails import MOST, MOST_BYTES, Figures, Thumbnails
-from icloudfs.cache.urls import FreshURLs
+from icloudfs.cache.urls import NEARBY, FreshURLs
 from icloudfs.errors import IcloudfsError
 from icloudfs.progress import Report
 from icloudfs.state import contents, metadata
@@ -143,7 +143,9 @@ class Cache:
 
     def _begin(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
-        urls = FreshURLs(self._source, nursery, self._timeout)
+        urls = FreshURLs(
+            self._source, nursery, self._timeout, lambda file: self.tree.nearby(file.ino, NEARBY)
+        )
         self._thumbnails = Thumbnails(self._shelf, self._source, urls, nursery, self._timeout)
         self._means = Means(
             source=self._source,

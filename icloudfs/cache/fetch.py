@@ -423,15 +423,16 @@ class Fetch:
             assert isinstance(told, ContentError)
             self._verdict = told
             return
-        if about_content:
-            # Gigabytes that came well are not thrown away for one bad answer.
-            await self._note_error(told)
+        # Before anything is waited for: who comes meanwhile begins a pull of their own.
         self._fail(
             told,
             lambda waiter: (
                 waiter.whole or (waiter.start < pull.stop and waiter.stop > pull.written)
             ),
         )
+        if about_content:
+            # Gigabytes that came well are not thrown away for one bad answer.
+            await self._note_error(told)
 
     def _in_other_words(self, error: Exception) -> Exception:
         size, checksum = self.file.size, self.file.checksum

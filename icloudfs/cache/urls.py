@@ -7,7 +7,7 @@ that goes away leaves it to the others.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import trio
 from cachetools import TTLCache
@@ -24,6 +24,12 @@ FRESH = 300.0
 
 COLLECT = 0.004
 """Seconds that a look-up waits for more names at most: as long as somebody still has something to say."""
+
+NEARBY = 30
+"""Files before and behind one that was asked for, whose URLs are looked up as well."""
+
+_WORTH_A_CALL = 10
+"""Names that are not known yet."""
 
 _TURNS = 12
 """Of the event loop, in which nobody asks for a look-up: a read comes from the kernel to here in four."""
@@ -43,10 +49,18 @@ class FreshURLs:
     and in exactly one batch, so no record is ever looked up twice at the same time.
     """
 
-    def __init__(self, source: Source, nursery: trio.Nursery, timeout: float) -> None:
+    def __init__(
+        self,
+        source: Source,
+        nursery: trio.Nursery,
+        timeout: float,
+        nearby: Callable[[File], Iterable[File]] = lambda _: (),
+    ) -> None:
+        """``nearby`` tells which files lie around one; called inline."""
         self._source = source
         self._nursery = nursery
         self._timeout = timeout
+        self._nearby = nearby
         self._fresh: TTLCache[_Key, Resources] = TTLCache(_REMEMBERED, FRESH, trio.current_time)
         self._asked: dict[_Key, Outcome[Resources]] = {}
         self._gathering: dict[Zone, list[str]] = {}
@@ -56,7 +70,11 @@ class FreshURLs:
 
         Raises ContentUnavailable if iCloud has no such content now, and what a look-up raises.
         """
-        return _url((await self._resources(file)).get(file.prefix), file)
+        waited = self._known(file) is None
+        url = _url((await self._resources(file)).get(file.prefix), file)
+        if waited:
+            self._look_around(file)
+        return url
 
     async def beside(self, file: File) -> Resources:
         """Everything in the record that ``file`` is in, all of it made of the content that ``file`` has.
@@ -68,11 +86,14 @@ class FreshURLs:
         return resources
 
     async def _resources(self, file: File) -> Resources:
-        key = (file.zone, file.record)
-        resources = self._fresh.get(key)
+        known = self._known(file)
+        return known if known is not None else await self._ask((file.zone, file.record)).wait()
+
+    def _known(self, file: File) -> Resources | None:
+        resources = self._fresh.get((file.zone, file.record))
         # What was looked up before an edit tells nothing of the content that the file has since.
         if resources is None or not _is_of(resources.get(file.prefix), file):
-            resources = await self._ask(key).wait()
+            return None
         return resources
 
     def forget(self, file: File) -> None:
@@ -90,6 +111,17 @@ class FreshURLs:
             self._gathering[zone] = [name]
             self._nursery.start_soon(self._look_up_soon, zone)
         return outcome
+
+    def _look_around(self, file: File) -> None:
+        keys = dict.fromkeys((other.zone, other.record) for other in self._nearby(file))
+        unknown = [
+            key
+            for key in keys
+            if key[0] == file.zone and key not in self._fresh and key not in self._asked
+        ]
+        if len(unknown) >= _WORTH_A_CALL:
+            self._asked |= {key: Outcome() for key in unknown}
+            self._nursery.start_soon(self._look_up, file.zone, [name for _, name in unknown])
 
     async def _look_up_soon(self, zone: Zone) -> None:
         await _until_no_more_come(self._gathering[zone])

@@ -61,6 +61,10 @@ WIRE_PREFIX = {
 }
 """Field ``<prefix>Res`` of CPLMaster (the first three) and CPLAsset (facts/cloudkit.md §1.8)."""
 
+_FILE = (
+    "SELECT i.ino, i.size, i.checksum, i.rendition, z.area, z.name, z.owner, a.master, a.name"
+    " FROM asset a JOIN inode i ON i.asset = a.id JOIN zone z ON z.id = a.zone"
+)
 _INODE = "i.ino, i.mode, i.size, i.mtime, i.ctime, i.nlink"
 
 
@@ -195,13 +199,23 @@ class Directory:
 
     def file(self, ino: int) -> File | None:
         """What it takes to read file ``ino``; None for a directory or an unknown number."""
-        row = self._execute(
-            "SELECT i.ino, i.size, i.checksum, i.rendition, z.area, z.name, z.owner, a.master, a.name"
-            " FROM inode i JOIN asset a ON a.id = i.asset JOIN zone z ON z.id = a.zone"
-            " WHERE i.ino = ?",
-            (ino,),
-        ).fetchone()
+        row = self._execute(f"{_FILE} WHERE i.ino = ?", (ino,)).fetchone()
         return None if row is None else _file(row)
+
+    def nearby(self, ino: int, each_way: int) -> list[File]:
+        """The files of the photos that arrived just before and just after that of ``ino``.
+
+        Photos are listed in the order in which they were taken, and come one by one after that: so these are
+        mostly the ones that were taken before and after it, whatever the directory.
+        """
+        asset = "(SELECT asset FROM inode WHERE ino = ?)"
+        before = self._execute(
+            f"{_FILE} WHERE a.id < {asset} ORDER BY a.id DESC LIMIT ?", (ino, each_way)
+        ).fetchall()
+        after = self._execute(
+            f"{_FILE} WHERE a.id > {asset} ORDER BY a.id LIMIT ?", (ino, each_way)
+        ).fetchall()
+        return [_file(row) for row in (*reversed(before), *after)]
 
     def checksum(self, ino: int) -> str | None:
         """Of the content that file ``ino`` has now; None for a directory or an unknown number."""

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+import trio.testing
 
 from icloudfs.cache.source import NAMES_A_LOOKUP
 from icloudfs.cache.urls import FreshURLs
@@ -45,6 +46,40 @@ async def test_who_comes_alone_waits_for_nobody(
         began = trio.current_time()
         await urls.url(server.add(b"content"))
         assert trio.current_time() == began
+
+
+async def test_who_opens_one_waits_no_more_for_those_around_it(server: Server) -> None:
+    files = [server.add(b"%d" % n) for n in range(30)]
+    strange = server.add(b"shared", zone=SHARED)
+    async with trio.open_nursery() as nursery:
+        urls = FreshURLs(server, nursery, 5.0, lambda _: [*files, strange])
+        assert await urls.url(files[7])
+        assert [len(names) for names in server.lookups] == [1]
+        # The next one waits for the call that is under way, and causes none.
+        assert await urls.url(files[8])
+        for file in files:
+            assert await urls.url(file)
+        assert [len(names) for names in server.lookups] == [1, 29]
+        # All but one are known now: not worth a call.
+        urls.forget(files[7])
+        assert await urls.url(files[7])
+        await trio.testing.wait_all_tasks_blocked()
+        assert [len(names) for names in server.lookups] == [1, 29, 1]
+
+
+async def test_nobody_minds_what_becomes_of_those_around_it(server: Server) -> None:
+    files = [server.add(b"%d" % n) for n in range(12)]
+    async with trio.open_nursery() as nursery:
+        urls = FreshURLs(server, nursery, 5.0, lambda _: files)
+        assert await urls.url(files[0])
+        server.away = True
+        await trio.testing.wait_all_tasks_blocked()
+        server.away = False
+        assert await urls.url(files[1])
+        server.remove(files[2])
+        with pytest.raises(ContentUnavailable):
+            urls.forget(files[2])
+            await urls.url(files[2])
 
 
 async def test_a_url_is_kept_until_it_is_forgotten(server: Server) -> None:

@@ -16,6 +16,9 @@ sys.stdin.readline()
 print(hashlib.sha256(open(sys.argv[1], 'rb').read()).hexdigest())
 """
 
+LOOKUPS = 2
+"""One for the photo, and one, which nobody waits for, of those around it."""
+
 
 def read_at_once(scratch: Scratch, paths: list[Path]) -> set[str]:
     """One process a path, all let go together; the SHA-256 of what they read."""
@@ -42,7 +45,7 @@ def test_ten_processes_one_lookup_one_download(
     sums = read_at_once(scratch, [photo] * 10)
 
     assert len(sums) == 1
-    assert len(icloud.calls(path="records/lookup")) == 1
+    assert len(icloud.calls(path="records/lookup")) <= LOOKUPS
     assert icloud.sent(checksum) == size
     # The readers' first small reads ask for the head, and the larger ones that follow for the rest;
     # no byte is in both.
@@ -60,7 +63,7 @@ def test_ten_processes_read_one_large_video_once(
     sums = read_at_once(scratch, [video] * 10)
 
     assert len(sums) == 1
-    assert len(icloud.calls(path="records/lookup")) == 1
+    assert len(icloud.calls(path="records/lookup")) <= LOOKUPS
     assert icloud.sent(checksum_of(video)) == video.stat().st_size
     print(f"\n{len(icloud.calls(kind='content'))} GETs for {video.stat().st_size} bytes")
 
@@ -81,7 +84,7 @@ def test_a_photo_in_three_albums_is_one_file(
     read_at_once(scratch, places)
 
     assert icloud.sent(original["checksum"]) == original["size"]
-    assert len(icloud.calls(path="records/lookup")) == 1
+    assert len(icloud.calls(path="records/lookup")) <= LOOKUPS
     together = scratch.run("du", "--bytes", "--total", *places).stdout.splitlines()[-1]
     assert int(together.split()[0]) == original["size"]
 
