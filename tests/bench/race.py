@@ -172,7 +172,11 @@ def _memory(assets: int, loads: list[float]) -> list[dict[str, Any]]:
 
 def _lines(work: Work, distance: Distance, samples: Samples) -> Iterator[dict[str, Any]]:
     for figure in samples["icloudfs"][0]:
-        found = {who: [sample[figure] for sample in some] for who, some in samples.items()}
+        found = {
+            who: [sample[figure] for sample in some]
+            for who, some in samples.items()
+            if figure in some[0]
+        }
         medians = {who: statistics.median(some) for who, some in found.items()}
         of_goal = Medians(medians["icloudfs"], medians["rclone"], medians.get(YARDSTICK))
         goal = work.goals.get(figure)
