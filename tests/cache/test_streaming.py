@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from icloudfs.cache.readahead import FIRST_WINDOW
 from icloudfs.errors import ContentMismatch
