@@ -105,8 +105,7 @@ class _Mount:
     def _desktop(self) -> Desktop | None:
         if not self._library.settings.thumbnails:
             return None
-        opened = None if self._seeder is None else self._seeder.opened
-        return Desktop(self._library.cache.thumbnail, opened)
+        return Desktop(self._library.cache.thumbnail, self._seeder)
 
     async def run(self, ready: Callable[[], None]) -> None:
         async with trio.open_nursery() as nursery:

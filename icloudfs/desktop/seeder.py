@@ -1,8 +1,9 @@
 """Who lays the seeds: the folder that was opened last comes first.
 
 A folder is seeded when its owner opens it, and a few files of each folder in it, which Dolphin draws on the
-folder's icon. After a sync come the newest photos and the first of each album. What changes in iCloud is heard
-of here too: a seed of what is gone or changed is taken away at once, and a changed one is made anew.
+folder's icon. A file that somebody waits for comes before all others. After a sync come the newest photos and
+the first of each album. What changes in iCloud is heard of here too: a seed of what is gone or changed is taken
+away at once, and a changed one is made anew.
 
 All of it is bounded: how many folders wait, how many files of each are seeded, how many a second, and how many
 there are in all. ``find`` opens every folder, too, and must not have every small picture fetched.
@@ -21,7 +22,7 @@ import trio
 from icloudfs.desktop.desktop import Picture
 from icloudfs.desktop.niced import NicedThread
 from icloudfs.desktop.seeds import Seed, Seeds
-from icloudfs.errors import ContentError, IcloudfsError
+from icloudfs.errors import ContentError, IcloudfsError, one_error
 from icloudfs.tree.changes import Change, EntryAdded, EntryRemoved, InodeChanged
 from icloudfs.tree.directory import Directory, File
 from icloudfs.tree.numbers import is_directory
@@ -48,6 +49,8 @@ _A_SECOND = 40
 """Seeds at most: half of one processor."""
 _BREATH = 0.05
 """Seconds after the first opening, so that of a whole ``find`` only the last folders are begun."""
+_LOOKED_AT_FOR = 2.0
+"""Seconds after somebody waited for a seed in which the others are laid as fast as can be."""
 _REST = 60.0
 """Seconds without seeding after the disk was full."""
 _REMEMBERED = 64
@@ -81,6 +84,11 @@ class Seeder:
         self._covers_are_due = True
         self._woken = trio.Event()
         self._thread: NicedThread
+        self._nursery: trio.Nursery | None = None
+        self._ready = trio.Event()
+        self._under_way: dict[bytes, trio.Event] = {}
+        """Paths that are being seeded, and who waits for them."""
+        self._in_a_hurry_until = 0.0
         self._no_seeds_before = 0.0
 
     # -- what is heard ---------------------------------------------------------------------------
@@ -106,6 +114,26 @@ class Seeder:
             self._woken.set()
 
     @property
+    def lays(self) -> bool:
+        """Whether anything is seeded at all: it is not once that has failed in a way that lasts."""
+        return not self._ready.is_set() or self._nursery is not None
+
+    async def laid(self, ino: int) -> None:
+        """Seed a file in the folders that were opened last, before all others; returns when its seeds lie,
+        or cannot come now. Whoever does not wait any longer leaves that to be finished."""
+        await self._at_once(
+            [
+                (_joined(self._path(parent), name), ino)
+                for parent, name in self._directory.entries_of(ino)
+                if parent in self._opened
+            ]
+        )
+
+    async def laid_on_icon(self, folder: int) -> None:
+        """The same for the first files of a folder."""
+        await self._at_once(list(self._on_icon(folder, self._path(folder))))
+
+    @property
     def figures(self) -> dict[str, int]:
         """For ``status``: how many seeds, their bytes, and how many folders wait."""
         return {
@@ -129,21 +157,29 @@ class Seeder:
         self._thread = NicedThread()
         try:
             await self._thread.run(self._seeds.open)
-            await self._compare()
-            while True:
-                await self._woken.wait()
-                self._woken = trio.Event()
-                await trio.sleep(_BREATH)
-                await self._catch_up()
-                while self._jobs:
-                    await self._go_on()
-                    await self._catch_up()
+            with one_error():
+                async with trio.open_nursery() as self._nursery:
+                    self._ready.set()
+                    await self._compare()
+                    await self._work()
         except (OSError, apsw.Error) as error:
             log.warning("no thumbnails are laid into the desktop's cache: %s", error)
         finally:
+            self._nursery = None
+            self._ready.set()
             with trio.CancelScope(shield=True), trio.move_on_after(2):
                 await self._thread.run(self._seeds.close)
             self._thread.end()
+
+    async def _work(self) -> None:
+        while True:
+            await self._woken.wait()
+            self._woken = trio.Event()
+            await trio.sleep(_BREATH)
+            await self._catch_up()
+            while self._jobs:
+                await self._go_on()
+                await self._catch_up()
 
     async def _go_on(self) -> None:
         job = self._jobs[-1]
@@ -152,12 +188,49 @@ class Seeder:
             self._jobs = [other for other in self._jobs if other is not job]
             return
         began = trio.current_time()
-        wanted = {w.seed.path: w for path, ino in files if (w := self._wanted(path, ino))}
-        missing = await self._thread.run(self._seeds.missing, [w.seed for w in wanted.values()])
+        laid = await self._lay(self._begin(files))
+        if trio.current_time() > self._in_a_hurry_until:
+            await trio.sleep(max(laid / _A_SECOND - (trio.current_time() - began), 0))
+
+    async def _at_once(self, files: Sequence[tuple[bytes, int]]) -> None:
+        await self._ready.wait()
+        if self._nursery is None or trio.current_time() < self._no_seeds_before:
+            return
+        self._in_a_hurry_until = trio.current_time() + _LOOKED_AT_FOR
+        others = [self._under_way[path] for path, _ in files if path in self._under_way]
+        begun = self._begin(files)
+        others += [self._under_way[path] for path in begun]
+        self._nursery.start_soon(self._lay, begun)
+        for seeded in others:
+            await seeded.wait()
+
+    def _begin(self, files: Sequence[tuple[bytes, int]]) -> dict[bytes, _Wanted]:
+        """What nobody else is at, by path; it is under way from now on."""
+        begun = {
+            path: wanted
+            for path, ino in files
+            if path not in self._under_way and (wanted := self._wanted(path, ino))
+        }
+        self._under_way |= {path: trio.Event() for path in begun}
+        return begun
+
+    def _ended(self, path: bytes) -> None:
+        self._under_way.pop(path).set()
+
+    async def _lay(self, begun: dict[bytes, _Wanted]) -> int:
+        """Seed what has none; how many had not."""
+        missing: list[Seed] = []
+        try:
+            missing = await self._thread.run(
+                self._seeds.missing, [wanted.seed for wanted in begun.values()]
+            )
+        finally:
+            for path in begun.keys() - {seed.path for seed in missing}:
+                self._ended(path)
         async with trio.open_nursery() as nursery:
             for seed in missing:
-                nursery.start_soon(self._seed, wanted[seed.path])
-        await trio.sleep(max(len(missing) / _A_SECOND - (trio.current_time() - began), 0))
+                nursery.start_soon(self._seed, begun[seed.path])
+        return len(missing)
 
     async def _seed(self, wanted: _Wanted) -> None:
         try:
@@ -174,6 +247,8 @@ class Seeder:
                 log.warning("no thumbnails are laid for a minute: %s", error)
             self._no_seeds_before = trio.current_time() + _REST
             self._jobs.clear()
+        finally:
+            self._ended(wanted.seed.path)
 
     def _wanted(self, path: bytes, ino: int) -> _Wanted | None:
         inode, file = self._directory.getattr(ino), self._directory.file(ino)

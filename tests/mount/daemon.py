@@ -98,6 +98,14 @@ class MadeUpDesktop:
     def opened(self, folder: int) -> None:
         self.folders.append(folder)
 
+    lays = True
+
+    async def laid(self, ino: int) -> None:
+        pass
+
+    async def laid_on_icon(self, folder: int) -> None:
+        pass
+
     async def thumbnail(self, file: File) -> bytes | None:
         if file.checksum.startswith("slow"):
             await self._gate.opened.wait()
