@@ -18,6 +18,7 @@ from itertools import islice
 import apsw
 import msgspec
 import trio
+from cachetools import TTLCache
 
 from icloudfs.desktop.desktop import Picture
 from icloudfs.desktop.niced import NicedThread
@@ -49,6 +50,9 @@ _A_SECOND = 40
 """Seeds at most: half of one processor."""
 _BREATH = 0.05
 """Seconds after the first opening, so that of a whole ``find`` only the last folders are begun."""
+_SEEN = 1000
+_SEEN_FOR = 10.0
+"""How many seeds are known to lie without a look, and for how many seconds: somebody may delete them."""
 _LOOKED_AT_FOR = 2.0
 """Seconds after somebody waited for a seed in which the others are laid as fast as can be."""
 _REST = 60.0
@@ -82,12 +86,15 @@ class Seeder:
         self._changes: list[Change] = []
         self._opened: dict[int, None] = {}
         self._covers_are_due = True
+        self._is_synced = False
         self._woken = trio.Event()
         self._thread: NicedThread
         self._nursery: trio.Nursery | None = None
         self._ready = trio.Event()
         self._under_way: dict[bytes, trio.Event] = {}
         """Paths that are being seeded, and who waits for them."""
+        self._seen: TTLCache[bytes, Seed] = TTLCache(_SEEN, _SEEN_FOR, trio.current_time)
+        """Seeds that lie."""
         self._in_a_hurry_until = 0.0
         self._no_seeds_before = 0.0
 
@@ -107,11 +114,9 @@ class Seeder:
         self._woken.set()
 
     def synced(self) -> None:
-        """What iCloud holds is known."""
-        if self._covers_are_due:
-            self._covers_are_due = False
-            self._jobs.insert(0, _Job(0, self._covers()))
-            self._woken.set()
+        """What iCloud holds is known, but for the changes that have not been told yet."""
+        self._is_synced = True
+        self._woken.set()
 
     @property
     def lays(self) -> bool:
@@ -120,14 +125,24 @@ class Seeder:
 
     async def laid(self, ino: int) -> None:
         """Seed a file in the folders that were opened last, before all others; returns when its seeds lie,
-        or cannot come now. Whoever does not wait any longer leaves that to be finished."""
-        await self._at_once(
-            [
-                (_joined(self._path(parent), name), ino)
-                for parent, name in self._directory.entries_of(ino)
-                if parent in self._opened
-            ]
-        )
+        or cannot come now. Whoever does not wait any longer leaves that to be finished.
+
+        Only KDE waits, and from then on seeds are laid in the sizes that it may ask for.
+        """
+        self._seeds.in_every_size = True
+        await self._at_once(list(self._looked_at(ino)))
+
+    async def laid_before_told(self, changes: Sequence[Change]) -> None:
+        """Seed what comes or changes in the folders that were opened last. Not if that is a lot: then what
+        is in there matters more than what it looks like."""
+        new = {
+            change.ino
+            for change in changes
+            if isinstance(change, EntryAdded)
+            or (isinstance(change, InodeChanged) and change.content and not change.quiet)
+        }
+        if len(new) <= _AT_ONCE:
+            await self._at_once([place for ino in new for place in self._looked_at(ino)])
 
     async def laid_on_icon(self, folder: int) -> None:
         """The same for the first files of a folder."""
@@ -177,9 +192,17 @@ class Seeder:
             self._woken = trio.Event()
             await trio.sleep(_BREATH)
             await self._catch_up()
-            while self._jobs:
+            while self._jobs or self._cover():
                 await self._go_on()
                 await self._catch_up()
+
+    def _cover(self) -> bool:
+        """Go on with what is shown of folders that nobody has opened, if that may be another one now."""
+        is_due = self._covers_are_due and self._is_synced
+        if is_due:
+            self._covers_are_due = False
+            self._jobs.append(_Job(0, self._covers()))
+        return is_due
 
     async def _go_on(self) -> None:
         job = self._jobs[-1]
@@ -198,7 +221,7 @@ class Seeder:
             return
         self._in_a_hurry_until = trio.current_time() + _LOOKED_AT_FOR
         others = [self._under_way[path] for path, _ in files if path in self._under_way]
-        begun = self._begin(files)
+        begun = self._begin([place for place in files if not self._lies(*place)])
         others += [self._under_way[path] for path in begun]
         self._nursery.start_soon(self._lay, begun)
         for seeded in others:
@@ -214,6 +237,12 @@ class Seeder:
         self._under_way |= {path: trio.Event() for path in begun}
         return begun
 
+    def _lies(self, path: bytes, ino: int) -> bool:
+        """Whether it was seen to a moment ago: who comes by with each file of a folder need not wait for
+        the thread that draws the next ones."""
+        seed, wanted = self._seen.get(path), self._wanted(path, ino)
+        return wanted is not None and wanted.seed == seed
+
     def _ended(self, path: bytes) -> None:
         self._under_way.pop(path).set()
 
@@ -224,6 +253,8 @@ class Seeder:
             missing = await self._thread.run(
                 self._seeds.missing, [wanted.seed for wanted in begun.values()]
             )
+            lying = [wanted.seed for wanted in begun.values() if wanted.seed not in missing]
+            self._seen.update({seed.path: seed for seed in lying})
         finally:
             for path in begun.keys() - {seed.path for seed in missing}:
                 self._ended(path)
@@ -236,6 +267,7 @@ class Seeder:
         try:
             jpeg = await self._picture(wanted.file)
             await self._thread.run(self._seeds.write, wanted.seed, jpeg)
+            self._seen[wanted.seed.path] = wanted.seed
         except ContentError as error:
             log.debug("no seed of %s: %s", wanted.file.checksum, error)
         except IcloudfsError as error:
@@ -271,6 +303,12 @@ class Seeder:
         for name, ino in islice(folders, _FOLDERS_SHOWN):
             yield from self._on_icon(ino, _joined(above, name))
 
+    def _looked_at(self, ino: int) -> Iterator[tuple[bytes, int]]:
+        """Where a file is, of the folders that were opened last."""
+        for parent, name in self._directory.entries_of(ino):
+            if parent in self._opened:
+                yield _joined(self._path(parent), name), ino
+
     def _on_icon(self, folder: int, path: bytes) -> Iterator[tuple[bytes, int]]:
         """Dolphin takes the first ones in the directory's own order."""
         for name, inode in list(self._directory.page(folder, 0, _ON_ICON)):
@@ -295,6 +333,8 @@ class Seeder:
     async def _catch_up(self) -> None:
         """Take away what became wrong, and seed anew what is still there."""
         changes, self._changes = self._changes, []
+        if changes:
+            self._seen.clear()
         for change in dict.fromkeys(changes):
             match change:
                 case EntryAdded(parent):
@@ -316,7 +356,11 @@ class Seeder:
         places = [place.encode("utf-8", "surrogateescape") for place in self._directory.places(ino)]
         now = [wanted.seed for path in places if (wanted := self._wanted(path, ino))]
         stale = await self._thread.run(self._seeds.stale, now)
-        for path in places if content else stale:
+        wrong = stale
+        if content:  # what others made of it goes, too
+            missing = await self._thread.run(self._seeds.missing, now)
+            wrong = [seed.path for seed in missing]
+        for path in wrong:
             await self._thread.run(self._seeds.forget, path)
         if stale:
             self._jobs.append(_Job(0, iter([(path, ino) for path in stale])))
