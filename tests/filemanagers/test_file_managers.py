@@ -62,6 +62,14 @@ def crowd(window: Window, many: Album, deleted: Rest) -> Rest:
     return window.open(many)
 
 
+@pytest.fixture(scope="session")
+def folders(window: Window, photos: Photos, crowd: Rest) -> Rest:
+    """A window of folders in which nobody has been; Dolphin draws photos on their icons."""
+    library = photos.mount_point / "Library"
+    oldest = photos.person.run("ls", library).stdout.splitlines()[0]
+    return window.open_folder(library / oldest)
+
+
 def test_every_picture_is_shown(opened: Rest, photos: Photos, desk: Album) -> None:
     assert scenes_on(opened.screen) == desk.scenes()
 
@@ -103,3 +111,7 @@ def test_many_photos_are_shown(crowd: Rest, many: Album) -> None:
 
 def test_many_photos_cost_no_original(crowd: Rest) -> None:
     assert crowd.sent.originals == 0
+
+
+def test_folders_with_photos_cost_no_original(folders: Rest) -> None:
+    assert folders.sent.originals == 0
