@@ -1,8 +1,8 @@
 """Every request of the kernel, answered.
 
-``lookup``, ``getattr`` and ``readdir`` are one indexed query each and plain functions: they cannot wait,
-because a slow look-up blocks its whole directory (facts/fuse.md §1.2). Only ``read``, one attribute, and
-``statfs`` now and then, wait for anything. Whatever would write is refused (read_only.py), but for changes that
+``lookup``, ``getattr`` and ``readdir`` are one indexed query each; the first and the last cannot wait,
+because a slow look-up blocks its whole directory (facts/fuse.md §1.2). Only ``read``, one attribute, ``statfs``
+now and then, and what KDE asks before a thumbnail lies (previews.py) wait for anything. Whatever would write is refused (read_only.py), but for changes that
 are replayed (replay.py).
 """
 
