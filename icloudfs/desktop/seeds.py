@@ -152,7 +152,9 @@ class Seeds:
         """
         drawn = {uri: pictures.png(jpeg, self._texts(seed, uri)) for uri in self._uris(seed.path)}
         size = sum(map(len, drawn.values()))
-        self._unlink(seed.path)
+        if self._row(seed.path) is not None:
+            self._unlink(seed.path)
+        # Else what lies there was made by somebody who may be about to show it: it is replaced in one step.
         self._database.execute(
             "REPLACE INTO seed VALUES (?, ?, ?, ?, ?, ?)",
             (seed.path, seed.checksum, seed.mtime, seed.size, size, time.time_ns()),

@@ -74,6 +74,26 @@ def test_in_every_size_for_who_takes_no_other(seeds: Seeds, tmp_path: Path) -> N
     assert pngs(tmp_path, "xx-large") == {place(tmp_path, numbered(1)).name}
 
 
+def test_what_somebody_else_made_is_replaced_in_one_step(
+    seeds: Seeds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever made it may be about to show it."""
+    theirs = place(tmp_path, PHOTO)
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(b"theirs")
+    there: list[bool] = []
+    rename = Path.rename
+
+    def watched(new: Path, target: Path) -> Path:
+        there.append(theirs.exists())
+        return rename(new, target)
+
+    monkeypatch.setattr(Path, "rename", watched)
+    seeds.write(PHOTO, jpeg())
+    assert there == [True, True]
+    assert Image.open(theirs).format == "PNG"
+
+
 def test_both_names_where_glib_and_qt_differ(seeds: Seeds, tmp_path: Path) -> None:
     photo = Seed(b"IMG [1].JPG", "sum", 1, 1)
     seeds.write(photo, jpeg())
