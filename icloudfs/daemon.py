@@ -21,7 +21,7 @@ from icloudfs.config import Settings
 from icloudfs.control import messages
 from icloudfs.desktop.desktop import Desktop
 from icloudfs.desktop.seeder import Seeder
-from icloudfs.desktop.seeds import Seeds, thumbnails_directory
+from icloudfs.desktop.seeds import DATABASE, Seeds, thumbnails_directory
 from icloudfs.errors import LoginNeeded, one_error
 from icloudfs.library import Library, opened
 from icloudfs.mount import mount_table, mounting
@@ -39,6 +39,9 @@ from icloudfs.sync.schedule import Schedule
 from icloudfs.tree.changes import Change
 
 log = logging.getLogger(__name__)
+
+_THUMBNAIL_FIRST = 1.0
+"""Seconds that a folder which is open may hear later of a new photo, so that its thumbnail is there by then."""
 
 _PAUSE_AFTER_BUG = 30.0
 """Seconds until a task that failed in an unforeseen way is begun again."""
@@ -105,8 +108,7 @@ class _Mount:
     def _desktop(self) -> Desktop | None:
         if not self._library.settings.thumbnails:
             return None
-        opened = None if self._seeder is None else self._seeder.opened
-        return Desktop(self._library.cache.thumbnail, opened)
+        return Desktop(self._library.cache.thumbnail, self._seeder)
 
     async def run(self, ready: Callable[[], None]) -> None:
         async with trio.open_nursery() as nursery:
@@ -148,6 +150,10 @@ class _Mount:
         async with acting(stage) as actor:
             kernel = Kernel(directory, Live(directory, stage, actor))
             async for changes in self._to_kernel:
+                if self._seeder is not None:
+                    # A program that hears of a photo looks for its thumbnail, and only then.
+                    with trio.move_on_after(_THUMBNAIL_FIRST):
+                        await self._seeder.laid_before_told(changes)
                 await kernel.apply(changes)
                 if self._seeder is not None:
                     self._seeder.changed(changes)
@@ -158,7 +164,7 @@ def _seeder(library: Library, mount_point: Path) -> Seeder | None:
     thumbnails = thumbnails_directory()
     if thumbnails is None or not library.settings.thumbnails:
         return None
-    database = library.settings.account_cache() / "seeds.db"
+    database = library.settings.account_cache() / DATABASE
     seeds = Seeds(database, thumbnails, mount_table.absolute(mount_point))
     seeder = Seeder(seeds, library.directory, library.cache.thumbnail)
     library.seeding = lambda: seeder.figures

@@ -2,7 +2,8 @@
 
 Every record holds one or two JPEGs beside its content: that of the master shows what was taken, that of the
 asset what an edit made of it. They are kept by the checksum of the content that they show, so albums and
-duplicates share one, and an edit asks for another one by itself.
+duplicates share one, and an edit asks for another one by itself. A live photo and its video are two contents
+that one JPEG shows: whoever asks for both downloads it once.
 
 No byte of a content is fetched for them, and readers of contents never wait for them: they have few
 connections, and an idea of the network of their own.
@@ -15,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import trio
-from cachetools import TTLCache
+from cachetools import LRUCache, TTLCache
 
 from icloudfs.apple.records import Resource
 from icloudfs.cache.outcome import Outcome
@@ -63,6 +64,10 @@ _SLOW_DOWN = 60.0
 
 _JPEG = b"\xff\xd8"
 
+_LAST = 64
+_LAST_UP_TO = 64 << 10
+"""How many that came last are at hand for another content that they show, and the bytes of the largest."""
+
 
 @dataclass(frozen=True)
 class Figures:
@@ -86,6 +91,10 @@ class Thumbnails:
         self._reachability = Reachability()
         self._turns = Turns(CONNECTIONS)
         self._under_way: dict[str, Outcome[bytes]] = {}
+        """By the checksum of the content that is shown."""
+        self._coming: dict[str, Outcome[bytes]] = {}
+        self._last: LRUCache[str, bytes] = LRUCache(_LAST)
+        """Both by the checksum of the small picture itself."""
         self._missing: TTLCache[str, str] = TTLCache(_REMEMBERED, _MISSING_FOR, trio.current_time)
         self._shelf_is_broken = False
         self._looked_through = trio.Event()
@@ -170,15 +179,41 @@ class Thumbnails:
         for tries in range(1, _TRIES + 1):
             resource = _smallest(await self._urls.beside(file), file)
             try:
-                async with self._turns.turn(file.checksum):
-                    content = await self._download(resource)
-                await trio.to_thread.run_sync(self._keep, file.checksum, resource, content)
+                content = await self._picture(resource, file.checksum)
+                await trio.to_thread.run_sync(self._keep, file.checksum, content)
                 return content
             except (ExpiredURL, Interrupted):
                 self._urls.forget(file)
                 if tries == _TRIES:
                     raise
         raise AssertionError("the last try returns or raises")
+
+    async def _picture(self, resource: Resource, shown: str) -> bytes:
+        """The small picture itself, verified: one download, whatever it shows. Raises as that."""
+        if (last := self._last.get(resource.checksum)) is not None:
+            return last
+        if (coming := self._coming.get(resource.checksum)) is not None:
+            return await coming.wait()
+        outcome = self._coming[resource.checksum] = Outcome()
+        failure: Exception = Offline("icloudfs is being stopped.")
+        content: bytes | None = None
+        try:
+            async with self._turns.turn(shown):
+                downloaded = await self._download(resource)
+            await trio.to_thread.run_sync(_verify, resource, downloaded)
+            content = downloaded
+        except Exception as error:
+            failure = error
+            raise
+        finally:
+            del self._coming[resource.checksum]
+            if content is None:
+                outcome.fail(failure)
+            else:
+                outcome.succeed(content)
+        if len(content) <= _LAST_UP_TO:
+            self._last[resource.checksum] = content
+        return content
 
     async def _download(self, resource: Resource) -> bytes:
         parts: list[bytes] = []
@@ -192,11 +227,8 @@ class Thumbnails:
             raise Offline(f"No small picture came within {self._timeout:g} seconds.") from None
         return b"".join(parts)
 
-    def _keep(self, checksum: str, resource: Resource, content: bytes) -> None:
-        """Raises ContentMismatch; a disk that does not take it costs nothing but a download next time."""
-        judge(resource.checksum, resource.size, digest_of(content))
-        if not content.startswith(_JPEG):
-            raise ContentMismatch("Expected a JPEG for the small picture, found something else.")
+    def _keep(self, checksum: str, content: bytes) -> None:
+        """A disk that does not take it costs nothing but a download next time."""
         try:
             self._shelf.put(file_name(checksum), content)
             self._shelf_is_broken = False
@@ -204,6 +236,13 @@ class Thumbnails:
             if not self._shelf_is_broken:
                 log.warning("small pictures cannot be kept: %s", error.strerror)
             self._shelf_is_broken = True
+
+
+def _verify(resource: Resource, content: bytes) -> None:
+    """Raises ContentMismatch."""
+    judge(resource.checksum, resource.size, digest_of(content))
+    if not content.startswith(_JPEG):
+        raise ContentMismatch("Expected a JPEG for the small picture, found something else.")
 
 
 def _smallest(resources: Resources, file: File) -> Resource:

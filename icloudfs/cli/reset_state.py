@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
+import apsw
 import click
 
 from icloudfs.cli.options import account_options, with_account
 from icloudfs.config import Settings, make_state_directory
+from icloudfs.desktop import seeds
 from icloudfs.state.database import database_path
 from icloudfs.state.lock import WriterLock
 
 
 @click.command("reset-state")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--cache", "with_cache", is_flag=True, help="The downloaded content, too.")
+@click.option(
+    "--cache", "with_cache", is_flag=True, help="The downloaded content and thumbnails, too."
+)
 @account_options(log_level="error")
 def command(settings: Settings, yes: bool, with_cache: bool) -> None:
     """Delete the state database. The next sync lists the library anew; nothing in iCloud changes.
@@ -31,8 +36,17 @@ def command(settings: Settings, yes: bool, with_cache: bool) -> None:
         # The database first: without it, what is left of the log means nothing.
         removed = [name for name in _database_files(path) if _remove(name)]
         if with_cache:
+            _take_thumbnails_away(settings.account_cache() / seeds.DATABASE)
             shutil.rmtree(settings.account_cache(), ignore_errors=True)
     click.echo(f"Deleted {what}." if removed or with_cache else "There was no state.")
+
+
+def _take_thumbnails_away(database: Path) -> None:
+    """Those in the desktop's cache: without their database nobody knows any more which are ours."""
+    thumbnails = seeds.thumbnails_directory()
+    if thumbnails is not None:
+        with suppress(OSError, apsw.Error):
+            seeds.take_away(database, thumbnails)
 
 
 def _database_files(path: Path) -> list[Path]:

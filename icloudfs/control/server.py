@@ -42,12 +42,11 @@ async def serve(
     so a socket that is there already was left by a process that died."""
     _remove(path)
     listener = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    before = os.umask(0o177)
-    try:
-        with short(path) as name:
-            await listener.bind(name)
-    finally:
-        os.umask(before)
+    # Not by the umask, which is every thread's: directories that the cache makes at this moment could not
+    # be entered.
+    os.fchmod(listener.fileno(), 0o600)
+    with short(path) as name:
+        await listener.bind(name)
     listener.listen()
     task_status.started()
     try:

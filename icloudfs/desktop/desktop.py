@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import trio
 
@@ -20,24 +21,48 @@ DEADLINE = 10.0
 """Seconds for one attribute: whoever waits for it cannot be killed."""
 
 
+class Layer(Protocol):
+    """Who lays thumbnails out, as the seeder does."""
+
+    @property
+    def lays(self) -> bool: ...
+
+    def opened(self, folder: int) -> None: ...
+
+    async def laid(self, ino: int) -> None: ...
+
+    async def laid_on_icon(self, folder: int) -> None: ...
+
+
 class Desktop:
     """Answers about small pictures. None of it reads an original."""
 
     def __init__(
-        self,
-        picture: Picture,
-        opened: Callable[[int], None] | None = None,
-        deadline: float = DEADLINE,
+        self, picture: Picture, layer: Layer | None = None, deadline: float = DEADLINE
     ) -> None:
-        """``opened`` is told of every folder that the owner of the mount opens."""
         self._picture = picture
-        self._opened = opened
+        self._layer = layer
         self._deadline = deadline
+
+    @property
+    def lays(self) -> bool:
+        """Whether thumbnails are laid out for the owner of the mount."""
+        return self._layer is not None and self._layer.lays
 
     def opened(self, folder: int) -> None:
         """The owner of the mount opened a folder, and may soon look at thumbnails."""
-        if self._opened is not None:
-            self._opened(folder)
+        if self._layer is not None:
+            self._layer.opened(folder)
+
+    async def laid(self, ino: int) -> None:
+        """Have a file's thumbnail laid out before all others; returns when it is, or cannot be."""
+        if self._layer is not None:
+            await self._layer.laid(ino)
+
+    async def laid_on_icon(self, folder: int) -> None:
+        """The same for those that are drawn on the icon of a folder."""
+        if self._layer is not None:
+            await self._layer.laid_on_icon(folder)
 
     async def thumbnail(self, file: File) -> bytes | None:
         """A small JPEG of what ``file`` shows, upright and small enough for an attribute.

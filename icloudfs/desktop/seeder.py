@@ -1,8 +1,9 @@
 """Who lays the seeds: the folder that was opened last comes first.
 
 A folder is seeded when its owner opens it, and a few files of each folder in it, which Dolphin draws on the
-folder's icon. After a sync come the newest photos and the first of each album. What changes in iCloud is heard
-of here too: a seed of what is gone or changed is taken away at once, and a changed one is made anew.
+folder's icon. A file that somebody waits for comes before all others. After a sync come the newest photos and
+the first of each album. What changes in iCloud is heard of here too: a seed of what is gone or changed is taken
+away at once, and a changed one is made anew.
 
 All of it is bounded: how many folders wait, how many files of each are seeded, how many a second, and how many
 there are in all. ``find`` opens every folder, too, and must not have every small picture fetched.
@@ -17,11 +18,12 @@ from itertools import islice
 import apsw
 import msgspec
 import trio
+from cachetools import TTLCache
 
 from icloudfs.desktop.desktop import Picture
 from icloudfs.desktop.niced import NicedThread
 from icloudfs.desktop.seeds import Seed, Seeds
-from icloudfs.errors import ContentError, IcloudfsError
+from icloudfs.errors import ContentError, IcloudfsError, one_error
 from icloudfs.tree.changes import Change, EntryAdded, EntryRemoved, InodeChanged
 from icloudfs.tree.directory import Directory, File
 from icloudfs.tree.numbers import is_directory
@@ -48,6 +50,11 @@ _A_SECOND = 40
 """Seeds at most: half of one processor."""
 _BREATH = 0.05
 """Seconds after the first opening, so that of a whole ``find`` only the last folders are begun."""
+_SEEN = 1000
+_SEEN_FOR = 10.0
+"""How many seeds are known to lie without a look, and for how many seconds: somebody may delete them."""
+_LOOKED_AT_FOR = 2.0
+"""Seconds after somebody waited for a seed in which the others are laid as fast as can be."""
 _REST = 60.0
 """Seconds without seeding after the disk was full."""
 _REMEMBERED = 64
@@ -79,8 +86,16 @@ class Seeder:
         self._changes: list[Change] = []
         self._opened: dict[int, None] = {}
         self._covers_are_due = True
+        self._is_synced = False
         self._woken = trio.Event()
         self._thread: NicedThread
+        self._nursery: trio.Nursery | None = None
+        self._ready = trio.Event()
+        self._under_way: dict[bytes, trio.Event] = {}
+        """Paths that are being seeded, and who waits for them."""
+        self._seen: TTLCache[bytes, Seed] = TTLCache(_SEEN, _SEEN_FOR, trio.current_time)
+        """Seeds that lie."""
+        self._in_a_hurry_until = 0.0
         self._no_seeds_before = 0.0
 
     # -- what is heard ---------------------------------------------------------------------------
@@ -99,11 +114,39 @@ class Seeder:
         self._woken.set()
 
     def synced(self) -> None:
-        """What iCloud holds is known."""
-        if self._covers_are_due:
-            self._covers_are_due = False
-            self._jobs.insert(0, _Job(0, self._covers()))
-            self._woken.set()
+        """What iCloud holds is known, but for the changes that have not been told yet."""
+        self._is_synced = True
+        self._woken.set()
+
+    @property
+    def lays(self) -> bool:
+        """Whether anything is seeded at all: it is not once that has failed in a way that lasts."""
+        return not self._ready.is_set() or self._nursery is not None
+
+    async def laid(self, ino: int) -> None:
+        """Seed a file in the folders that were opened last, before all others; returns when its seeds lie,
+        or cannot come now. Whoever does not wait any longer leaves that to be finished.
+
+        Only KDE waits, and from then on seeds are laid in the sizes that it may ask for.
+        """
+        self._seeds.in_every_size = True
+        await self._at_once(list(self._looked_at(ino)))
+
+    async def laid_before_told(self, changes: Sequence[Change]) -> None:
+        """Seed what comes or changes in the folders that were opened last. Not if that is a lot: then what
+        is in there matters more than what it looks like."""
+        new = {
+            change.ino
+            for change in changes
+            if isinstance(change, EntryAdded)
+            or (isinstance(change, InodeChanged) and change.content and not change.quiet)
+        }
+        if len(new) <= _AT_ONCE:
+            await self._at_once([place for ino in new for place in self._looked_at(ino)])
+
+    async def laid_on_icon(self, folder: int) -> None:
+        """The same for the first files of a folder."""
+        await self._at_once(list(self._on_icon(folder, self._path(folder))))
 
     @property
     def figures(self) -> dict[str, int]:
@@ -129,21 +172,37 @@ class Seeder:
         self._thread = NicedThread()
         try:
             await self._thread.run(self._seeds.open)
-            await self._compare()
-            while True:
-                await self._woken.wait()
-                self._woken = trio.Event()
-                await trio.sleep(_BREATH)
-                await self._catch_up()
-                while self._jobs:
-                    await self._go_on()
-                    await self._catch_up()
+            with one_error():
+                async with trio.open_nursery() as self._nursery:
+                    self._ready.set()
+                    await self._compare()
+                    await self._work()
         except (OSError, apsw.Error) as error:
             log.warning("no thumbnails are laid into the desktop's cache: %s", error)
         finally:
+            self._nursery = None
+            self._ready.set()
             with trio.CancelScope(shield=True), trio.move_on_after(2):
                 await self._thread.run(self._seeds.close)
             self._thread.end()
+
+    async def _work(self) -> None:
+        while True:
+            await self._woken.wait()
+            self._woken = trio.Event()
+            await trio.sleep(_BREATH)
+            await self._catch_up()
+            while self._jobs or self._cover():
+                await self._go_on()
+                await self._catch_up()
+
+    def _cover(self) -> bool:
+        """Go on with what is shown of folders that nobody has opened, if that may be another one now."""
+        is_due = self._covers_are_due and self._is_synced
+        if is_due:
+            self._covers_are_due = False
+            self._jobs.append(_Job(0, self._covers()))
+        return is_due
 
     async def _go_on(self) -> None:
         job = self._jobs[-1]
@@ -152,17 +211,63 @@ class Seeder:
             self._jobs = [other for other in self._jobs if other is not job]
             return
         began = trio.current_time()
-        wanted = {w.seed.path: w for path, ino in files if (w := self._wanted(path, ino))}
-        missing = await self._thread.run(self._seeds.missing, [w.seed for w in wanted.values()])
+        laid = await self._lay(self._begin(files))
+        if trio.current_time() > self._in_a_hurry_until:
+            await trio.sleep(max(laid / _A_SECOND - (trio.current_time() - began), 0))
+
+    async def _at_once(self, files: Sequence[tuple[bytes, int]]) -> None:
+        await self._ready.wait()
+        if self._nursery is None or trio.current_time() < self._no_seeds_before:
+            return
+        self._in_a_hurry_until = trio.current_time() + _LOOKED_AT_FOR
+        others = [self._under_way[path] for path, _ in files if path in self._under_way]
+        begun = self._begin([place for place in files if not self._lies(*place)])
+        others += [self._under_way[path] for path in begun]
+        self._nursery.start_soon(self._lay, begun)
+        for seeded in others:
+            await seeded.wait()
+
+    def _begin(self, files: Sequence[tuple[bytes, int]]) -> dict[bytes, _Wanted]:
+        """What nobody else is at, by path; it is under way from now on."""
+        begun = {
+            path: wanted
+            for path, ino in files
+            if path not in self._under_way and (wanted := self._wanted(path, ino))
+        }
+        self._under_way |= {path: trio.Event() for path in begun}
+        return begun
+
+    def _lies(self, path: bytes, ino: int) -> bool:
+        """Whether it was seen to a moment ago: who comes by with each file of a folder need not wait for
+        the thread that draws the next ones."""
+        seed, wanted = self._seen.get(path), self._wanted(path, ino)
+        return wanted is not None and wanted.seed == seed
+
+    def _ended(self, path: bytes) -> None:
+        self._under_way.pop(path).set()
+
+    async def _lay(self, begun: dict[bytes, _Wanted]) -> int:
+        """Seed what has none; how many had not."""
+        missing: list[Seed] = []
+        try:
+            missing = await self._thread.run(
+                self._seeds.missing, [wanted.seed for wanted in begun.values()]
+            )
+            lying = [wanted.seed for wanted in begun.values() if wanted.seed not in missing]
+            self._seen.update({seed.path: seed for seed in lying})
+        finally:
+            for path in begun.keys() - {seed.path for seed in missing}:
+                self._ended(path)
         async with trio.open_nursery() as nursery:
             for seed in missing:
-                nursery.start_soon(self._seed, wanted[seed.path])
-        await trio.sleep(max(len(missing) / _A_SECOND - (trio.current_time() - began), 0))
+                nursery.start_soon(self._seed, begun[seed.path])
+        return len(missing)
 
     async def _seed(self, wanted: _Wanted) -> None:
         try:
             jpeg = await self._picture(wanted.file)
             await self._thread.run(self._seeds.write, wanted.seed, jpeg)
+            self._seen[wanted.seed.path] = wanted.seed
         except ContentError as error:
             log.debug("no seed of %s: %s", wanted.file.checksum, error)
         except IcloudfsError as error:
@@ -174,6 +279,8 @@ class Seeder:
                 log.warning("no thumbnails are laid for a minute: %s", error)
             self._no_seeds_before = trio.current_time() + _REST
             self._jobs.clear()
+        finally:
+            self._ended(wanted.seed.path)
 
     def _wanted(self, path: bytes, ino: int) -> _Wanted | None:
         inode, file = self._directory.getattr(ino), self._directory.file(ino)
@@ -195,6 +302,12 @@ class Seeder:
         folders = ((name, ino) for name, ino in entries if is_directory(ino))
         for name, ino in islice(folders, _FOLDERS_SHOWN):
             yield from self._on_icon(ino, _joined(above, name))
+
+    def _looked_at(self, ino: int) -> Iterator[tuple[bytes, int]]:
+        """Where a file is, of the folders that were opened last."""
+        for parent, name in self._directory.entries_of(ino):
+            if parent in self._opened:
+                yield _joined(self._path(parent), name), ino
 
     def _on_icon(self, folder: int, path: bytes) -> Iterator[tuple[bytes, int]]:
         """Dolphin takes the first ones in the directory's own order."""
@@ -220,6 +333,8 @@ class Seeder:
     async def _catch_up(self) -> None:
         """Take away what became wrong, and seed anew what is still there."""
         changes, self._changes = self._changes, []
+        if changes:
+            self._seen.clear()
         for change in dict.fromkeys(changes):
             match change:
                 case EntryAdded(parent):
@@ -241,7 +356,11 @@ class Seeder:
         places = [place.encode("utf-8", "surrogateescape") for place in self._directory.places(ino)]
         now = [wanted.seed for path in places if (wanted := self._wanted(path, ino))]
         stale = await self._thread.run(self._seeds.stale, now)
-        for path in places if content else stale:
+        wrong = stale
+        if content:  # what others made of it goes, too
+            missing = await self._thread.run(self._seeds.missing, now)
+            wrong = [seed.path for seed in missing]
+        for path in wrong:
             await self._thread.run(self._seeds.forget, path)
         if stale:
             self._jobs.append(_Job(0, iter([(path, ino) for path in stale])))

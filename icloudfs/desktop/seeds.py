@@ -2,6 +2,7 @@
 
     $XDG_CACHE_HOME/thumbnails/normal/<md5 of the file's URI>.png
     $XDG_CACHE_HOME/thumbnails/large/<the same>                       one file, hard-linked
+    $XDG_CACHE_HOME/thumbnails/{x,xx}-large/<the same>                the same, where KDE asks
 
 All file managers that were tried take them and leave the original alone (facts/desktop.md §0.1). A seed holds
 for one path with one mtime and one size, and shows one content; mtime may stay when the content changes, so
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,13 +28,17 @@ import msgspec
 from icloudfs.desktop import pictures
 from icloudfs.desktop.uris import entry, uris
 
+DATABASE = "seeds.db"
+"""Its name, in an account's part of the cache."""
+
 MOST = 10_000
 MOST_BYTES = 256 << 20
 """Seeds, and their bytes: about 25 KB each (facts/desktop.md §1.3)."""
 
 _SIZES = ("normal", "large")
 _ALL_SIZES = (*_SIZES, "x-large", "xx-large")
-"""What a photo that is gone or another one now may have been made of by others."""
+"""What others may have made of a photo that is gone or another one now; and what KDE wants for large icons on a
+fine screen. It takes no smaller one, where GLib does, which would make a sharper one of its own if it can."""
 
 _NEW = ".icloudfs-"
 """What a seed that is being written is called."""
@@ -75,6 +80,18 @@ def thumbnails_directory() -> Path | None:
     return None
 
 
+def take_away(database: Path, thumbnails: Path) -> None:
+    """Everything that was laid, with nothing mounted now. Raises OSError, apsw.Error."""
+    if database.exists():
+        seeds = Seeds(
+            database, thumbnails, Path()
+        )  # nowhere: all of them are another mount point's
+        try:
+            seeds.open()
+        finally:
+            seeds.close()
+
+
 class Seeds:
     """The seeds of one mount."""
 
@@ -92,6 +109,8 @@ class Seeds:
         self._most = most
         self._most_bytes = most_bytes
         self._opened: apsw.Connection | None = None
+        self.in_every_size = False
+        """Whether there are larger sizes than two; if so, those that have two get the others by and by."""
         self.count = 0
         self.bytes = 0
 
@@ -102,7 +121,7 @@ class Seeds:
         except (apsw.NotADBError, apsw.CorruptError):
             self._path.unlink()  # it is no more than a cache
             self._connect()
-        for size in _SIZES:
+        for size in _ALL_SIZES:
             for left in (self._thumbnails / size).glob(f"{_NEW}*"):
                 left.unlink(missing_ok=True)
         self._leave_other_mount_points()
@@ -133,7 +152,9 @@ class Seeds:
         """
         drawn = {uri: pictures.png(jpeg, self._texts(seed, uri)) for uri in self._uris(seed.path)}
         size = sum(map(len, drawn.values()))
-        self._unlink(seed.path)
+        if self._row(seed.path) is not None:
+            self._unlink(seed.path)
+        # Else what lies there was made by somebody who may be about to show it: it is replaced in one step.
         self._database.execute(
             "REPLACE INTO seed VALUES (?, ?, ?, ?, ?, ?)",
             (seed.path, seed.checksum, seed.mtime, seed.size, size, time.time_ns()),
@@ -234,10 +255,12 @@ class Seeds:
         }
 
     def _is_there(self, path: bytes) -> bool:
-        return all(
-            (self._thumbnails / size / entry(uri)).exists()
-            for uri in self._uris(path)
-            for size in _SIZES
+        return all(self._is_in_all_sizes(entry(uri)) for uri in self._uris(path))
+
+    def _is_in_all_sizes(self, name: str) -> bool:
+        first, *others = self._places(name)
+        return first.exists() and all(
+            place.exists() or (self.in_every_size and _linked(first, place)) for place in others
         )
 
     def _unlink(self, path: bytes) -> None:
@@ -246,9 +269,11 @@ class Seeds:
                 (self._thumbnails / size / entry(uri)).unlink(missing_ok=True)
 
     def _place(self, name: str, png: bytes) -> None:
-        """In both sizes, each whole or not at all."""
+        """In all sizes, each whole or not at all."""
         written: Path | None = None
         for place in self._places(name):
+            _make(place.parent.parent)
+            _make(place.parent)
             new = place.with_name(_NEW + name)
             try:
                 if written is None or not _linked(written, new):
@@ -259,19 +284,22 @@ class Seeds:
                 raise
             written = place
 
-    def _places(self, name: str) -> Iterator[Path]:
-        for directory in (self._thumbnails, *(self._thumbnails / size for size in _SIZES)):
-            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for size in _SIZES:
-            yield self._thumbnails / size / name
+    def _places(self, name: str) -> list[Path]:
+        sizes = _ALL_SIZES if self.in_every_size else _SIZES
+        return [self._thumbnails / size / name for size in sizes]
 
 
 _FIELDS = ("path", "checksum", "mtime", "size")
 
 
+def _make(directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+
 def _linked(path: Path, new: Path) -> bool:
     """False where there are no hard links, or the two directories lie on two disks."""
     try:
+        _make(new.parent)
         new.hardlink_to(path)
     except OSError:
         return False

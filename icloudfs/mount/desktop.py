@@ -16,12 +16,30 @@ class Desktop(Protocol):
     def opened(self, folder: int) -> None:
         """The owner of the mount opened a folder. Called inline: does not wait for anything."""
 
+    @property
+    def lays(self) -> bool:
+        """Whether thumbnails are laid out for the owner of the mount."""
+
+    async def laid(self, ino: int) -> None:
+        """Have a file's thumbnail laid out before all others; returns when it is, or cannot be."""
+
+    async def laid_on_icon(self, folder: int) -> None:
+        """The same for those that are drawn on the icon of a folder."""
+
 
 class NoDesktop:
     """There are none."""
 
+    lays = False
+
     def opened(self, folder: int) -> None:
         """Nobody cares."""
+
+    async def laid(self, ino: int) -> None:
+        """It never is."""
+
+    async def laid_on_icon(self, folder: int) -> None:
+        """They never are."""
 
     async def thumbnail(self, file: File) -> bytes | None:  # noqa: ARG002
         return None

@@ -1,9 +1,9 @@
 """Every request of the kernel, answered.
 
-``lookup``, ``getattr`` and ``readdir`` are one indexed query each and plain functions: they cannot wait,
-because a slow look-up blocks its whole directory (facts/fuse.md §1.2). Only ``read``, one attribute, and
-``statfs`` now and then, wait for anything. Whatever would write is refused (read_only.py), but for changes that
-are replayed (replay.py).
+``lookup``, ``getattr`` and ``readdir`` are one indexed query each; the first and the last cannot wait,
+because a slow look-up blocks its whole directory (facts/fuse.md §1.2). Only ``read``, one attribute, ``statfs``
+now and then, and what KDE asks before a thumbnail lies (previews.py) wait for anything. Whatever would write is
+refused (read_only.py), but for changes that are replayed (replay.py).
 """
 
 # ruff: noqa: ARG002 — each handler has the signature that pyfuse3 calls, whatever it needs of it
@@ -39,6 +39,7 @@ from icloudfs.mount.attributes import TIMEOUT, Attributes, is_directory, missing
 from icloudfs.mount.contents import Contents, OpenFile
 from icloudfs.mount.desktop import Desktop, NoDesktop
 from icloudfs.mount.guard import guarded
+from icloudfs.mount.previews import Previews
 from icloudfs.mount.read_only import ReadOnly
 from icloudfs.mount.replay import Stage, gone
 from icloudfs.mount.settings import MountSettings
@@ -93,6 +94,7 @@ class Operations(ReadOnly):
         self._xattrs = xattrs
         self._volume = volume
         self._desktop = desktop or NoDesktop()
+        self._previews = Previews(self._desktop)
         self._owner = os.getuid()
         self._special = SpecialFiles(settings)
         self.stage = Stage()
@@ -116,7 +118,7 @@ class Operations(ReadOnly):
         if inode is not None:
             if is_directory(inode):
                 self.stage.known.add(inode.ino)
-            return self._attributes.of(inode, timeout)
+            return self._told(inode, timeout)
         if timeout == 0:
             raise FUSEError(errno.ENOENT)
         return self._missing
@@ -139,10 +141,22 @@ class Operations(ReadOnly):
         return self._directory.parent(ino) or ROOT
 
     @guarded
-    def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
+    async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
         if self.stage.is_actor(ctx):
             return self._shown_before(inode)
-        return self._attributes.of(self._inode(inode))
+        if inode in self._previews.expected and ctx.uid == self._owner and not self._is_open(inode):
+            await self._previews.before_stat(inode, ctx.pid)
+        return self._told(self._inode(inode))
+
+    def _told(self, inode: Inode, timeout: float = TIMEOUT) -> EntryAttributes:
+        """The attributes of an inode, to be asked for again if that may have to wait (previews.py)."""
+        entry = self._attributes.of(inode, timeout)
+        if inode.ino in self._previews.expected:
+            entry.attr_timeout = 0.0
+        return entry
+
+    def _is_open(self, ino: int) -> bool:
+        return any(handle.inode.ino == ino for handle in self._handles.values())
 
     def _inode(self, ino: int) -> Inode:
         """The inode of that number. ESTALE if it is gone: the kernel then looks its name up again."""
@@ -166,12 +180,14 @@ class Operations(ReadOnly):
     # -- directories -------------------------------------------------------------------------------
 
     @guarded
-    def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
+    async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
+        """The handle is the inode number, but for a listing that expects thumbnails."""
         if self.settings.allow_other:
             self._require(inode, os.R_OK, ctx)
-        if ctx.uid == self._owner:
-            self._desktop.opened(inode)
-        return inode
+        if ctx.uid != self._owner:
+            return inode
+        self._desktop.opened(inode)
+        return await self._previews.open(inode, ctx.pid)
 
     @guarded
     def readdir(self, fh: FileHandleT, start_id: int, token: ReaddirToken) -> None:
@@ -180,13 +196,19 @@ class Operations(ReadOnly):
         The cursor is the inode number, unique in a directory: whatever comes or goes between two
         replies, nothing is told twice and nothing that stays is left out.
         """
-        if start_id < _DOTDOT_CURSOR and not self._reply_dots(fh, start_id, token):
+        expecting = self._previews.listing(fh)
+        folder = fh if expecting is None else expecting
+        if start_id < _DOTDOT_CURSOR and not self._reply_dots(folder, start_id, token):
             return
-        timeout = self._entry_timeout(fh) if self.settings.allow_other else TIMEOUT
-        reply, attributes, known = pyfuse3.readdir_reply, self._attributes.of, self.stage.known
-        for name, inode in self._directory.page(fh, start_id, PAGE):
+        timeout = self._entry_timeout(folder) if self.settings.allow_other else TIMEOUT
+        expected = expecting is not None or self._previews.expected
+        attributes = self._told if expected else self._attributes.of
+        reply, known = pyfuse3.readdir_reply, self.stage.known
+        for name, inode in self._directory.page(folder, start_id, PAGE):
             if inode.ino >= FIRST_DIRECTORY:
                 known.add(inode.ino)
+            elif expecting is not None:
+                self._previews.expect(inode.ino)
             if not reply(token, name, attributes(inode, timeout), inode.ino):
                 return
 
@@ -201,12 +223,12 @@ class Operations(ReadOnly):
 
     @guarded
     def releasedir(self, fh: FileHandleT) -> None:
-        """The handle is the inode number: nothing to let go of."""
+        self._previews.close(fh)
 
     # -- files -------------------------------------------------------------------------------------
 
     @guarded
-    def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
+    async def open(self, inode: InodeT, flags: FlagT, ctx: RequestContext) -> FileInfo:
         if flags & _WRITING:
             self.stage.accept(ctx, "open", inode)
             return self._open_for_nothing(inode)
@@ -215,6 +237,9 @@ class Operations(ReadOnly):
         # Before the content: if they differ, the handle is refused rather than believed.
         checksum = self._directory.checksum(inode)
         handle = self._open(inode)
+        if not handle.verified and ctx.uid == self._owner and await self._previews.refuses(ctx.pid):
+            handle.close()
+            raise FUSEError(errno.ENODATA)
         number = next(self._numbers)
         self._handles[number] = _Handle(self._inode(inode), checksum, handle)
         # Pages that somebody was shown before the content was verified may be wrong, and the kernel may

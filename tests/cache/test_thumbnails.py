@@ -8,7 +8,10 @@ import pytest
 import trio
 import trio.testing
 
+from icloudfs.apple import checksum
 from icloudfs.apple.records import Rendition
+from icloudfs.cache import thumbnails
+from icloudfs.cache.cache import Cache
 from icloudfs.cache.shelf import Shelf
 from icloudfs.cache.source import ExpiredURL
 from icloudfs.cache.thumbnails import CONNECTIONS
@@ -69,6 +72,40 @@ async def test_the_edits_own_for_the_edit(
     async with running(directory, database, server) as cache:
         assert await cache.thumbnail(edited) == JPEG + b" edited"
         assert await cache.thumbnail(file) == JPEG + b" 0"
+
+
+@pytest.mark.parametrize("at_once", [True, False], ids=["at once", "one after the other"])
+async def test_a_live_photo_and_its_video_share_one_download(
+    directory: Path, database: Database, server: Server, at_once: bool
+) -> None:
+    photo = server.add(b"photo", name="master")
+    video = server.add(b"video", name="master", rendition=Rendition.LIVE_VIDEO)
+    server.add_small(photo, JPEG)
+    async with running(directory, database, server) as cache:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(cache.thumbnail, photo)
+            if at_once:
+                nursery.start_soon(cache.thumbnail, video)
+        assert await cache.thumbnail(video) == JPEG
+        assert cache.thumbnails_kept.count == 2
+    assert len(server.gets) == 1
+
+
+async def test_what_is_shared_and_damaged_is_shown_to_nobody(
+    directory: Path, database: Database, server: Server
+) -> None:
+    photo = server.add(b"photo", name="master")
+    video = server.add(b"video", name="master", rendition=Rendition.LIVE_VIDEO)
+    server.add_small(photo, b"not what was announced", checksum=checksum.of(JPEG))
+    async with running(directory, database, server) as cache, trio.open_nursery() as nursery:
+        for file in (photo, video):
+            nursery.start_soon(refused, cache, file)
+    assert pictures(directory) == []
+
+
+async def refused(cache: Cache, file: File) -> None:
+    with pytest.raises(ContentMismatch):
+        await cache.thumbnail(file)
 
 
 async def test_the_next_larger_one_if_there_is_no_smaller(
@@ -223,6 +260,7 @@ async def test_a_full_disk_costs_nothing_but_another_download(
     directory: Path, database: Database, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = photo(server)
+    monkeypatch.setattr(thumbnails, "_LAST_UP_TO", 0)
 
     def full(shelf: Shelf, name: str, content: bytes) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -41,8 +43,34 @@ async def test_a_result_and_the_way_to_it(tmp_path: Path) -> None:
 
 
 async def test_nobody_else_may_ask(tmp_path: Path) -> None:
-    async with answered(tmp_path / "socket", _answer):
-        assert (tmp_path / "socket").stat().st_mode & 0o777 == 0o600
+    before = os.umask(0)
+    try:
+        async with answered(tmp_path / "socket", _answer):
+            assert (tmp_path / "socket").stat().st_mode & 0o777 == 0o600
+    finally:
+        os.umask(before)
+
+
+async def test_what_others_make_meanwhile_is_as_they_want_it(tmp_path: Path) -> None:
+    """A directory of another thread's, while the socket is being made."""
+    ended = False
+
+    def make_directories() -> set[int]:
+        modes = set()
+        while not ended:
+            made = tmp_path / "made"
+            made.mkdir(mode=0o700)
+            modes.add(made.stat().st_mode & 0o777)
+            made.rmdir()
+        return modes
+
+    with ThreadPoolExecutor(1) as thread:
+        modes = thread.submit(make_directories)
+        for _ in range(200):
+            async with answered(tmp_path / "socket", _answer):
+                pass
+        ended = True
+        assert modes.result() == {0o700}
 
 
 async def test_a_socket_that_lies_deep(tmp_path: Path) -> None:

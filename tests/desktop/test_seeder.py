@@ -30,6 +30,9 @@ class Stage:
         self.library._inos = iter(range(1 << 32, 1 << 33))  # type: ignore[assignment]
         self.asked: list[str] = []
         self.failure: Exception | None = None
+        self.held: set[str] = set()
+        """Checksums whose picture does not come before ``released``."""
+        self.released = trio.Event()
         self.seeds = Seeds(tmp_path / "seeds.db", tmp_path / "thumbnails", Path("/mnt"))
         self.seeder = Seeder(self.seeds, Directory(self.library.connection), self._picture)
 
@@ -46,6 +49,8 @@ class Stage:
         self.asked.append(file.checksum)
         if self.failure is not None:
             raise self.failure
+        if file.checksum in self.held:
+            await self.released.wait()
         return jpeg()
 
     @asynccontextmanager
@@ -163,6 +168,19 @@ async def test_after_a_sync_the_newest_and_the_first_of_each_album(stage: Stage)
     }
 
 
+async def test_what_comes_with_a_sync_is_covered_by_that_sync(stage: Stage) -> None:
+    """The changes of a sync may be told after its end."""
+    above = stage.folder("Albums", number=1)
+    album = stage.folder("One", above, number=2)
+    async with stage.at_work() as seeder:
+        seeder.synced()
+        await stage.until_idle()
+        new = stage.library.file(album, "new.JPG", checksum="new")
+        seeder.changed([EntryAdded(album, b"new.JPG", new)])
+        await stage.until_asked(1)
+    assert stage.seeded() == {b"Albums/One/new.JPG"}
+
+
 async def test_without_a_network_the_rest_waits_for_the_next_opening(stage: Stage) -> None:
     folder = stage.folder("A")
     for number in range(100):
@@ -259,3 +277,126 @@ async def test_one_that_cannot_begin_takes_nothing_away(stage: Stage) -> None:
         seeder.opened(ROOT)
         await trio.sleep(0.2)
     assert stage.asked == []
+
+
+# -- who waits -------------------------------------------------------------------------------------------
+
+
+async def test_one_that_is_waited_for_comes_before_all_others(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_A_SECOND", 1)
+    folder = stage.folder("A")
+    inos = [stage.library.file(folder, f"{n:03}", checksum=f"{n:03}") for n in range(100)]
+    async with stage.at_work() as seeder:
+        seeder.opened(folder)
+        with trio.fail_after(5):
+            await seeder.laid(inos[-1])
+        assert b"A/099" in stage.seeded()
+        assert len(stage.asked) <= module._AT_ONCE + 1
+
+
+async def test_while_somebody_waits_the_others_come_as_fast_as_can_be(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_A_SECOND", 1)
+    folder = stage.folder("A")
+    inos = [stage.library.file(folder, f"{n:03}", checksum=f"{n:03}") for n in range(50)]
+    async with stage.at_work() as seeder:
+        seeder.opened(folder)
+        with trio.fail_after(10):
+            for ino in inos:
+                await seeder.laid(ino)
+    assert len(stage.seeded()) == 50 and len(stage.asked) == 50
+
+
+async def test_a_wait_is_for_the_folders_that_were_opened(stage: Stage) -> None:
+    one, other = stage.folder("A", number=1), stage.folder("B", number=2)
+    ino = stage.library.file(one, "1.JPG", checksum="1")
+    stage.library.link(ino, other, "1.JPG")
+    async with stage.at_work() as seeder:
+        await seeder.laid(ino)
+        assert stage.asked == []
+        seeder.opened(other)
+        await seeder.laid(ino)
+        assert stage.seeded() == {b"B/1.JPG"}
+
+
+async def test_what_comes_and_what_is_edited_is_seeded_before_it_is_told(stage: Stage) -> None:
+    folder, other = stage.folder("A", number=1), stage.folder("B", number=2)
+    edited = stage.library.file(folder, "edited", checksum="1")
+    async with stage.at_work() as seeder:
+        seeder.opened(folder)
+        await stage.until_asked(1)
+        stage.execute("UPDATE inode SET checksum = '2' WHERE ino = ?", edited)
+        new = stage.library.file(folder, "new", checksum="new")
+        unseen = stage.library.file(other, "unseen", checksum="unseen")
+        await seeder.laid_before_told(
+            [
+                InodeChanged(edited, content=True),
+                EntryAdded(folder, b"new", new),
+                EntryAdded(other, b"unseen", unseen),
+            ]
+        )
+        assert set(stage.asked[1:]) == {"2", "new"}
+        assert stage.seeded() == {b"A/edited", b"A/new"}
+        seeder.changed([InodeChanged(edited, content=True)])
+        await trio.sleep(0.3)
+        assert stage.seeded() == {b"A/edited", b"A/new"}
+
+
+async def test_nobody_hears_later_of_a_crowd(stage: Stage) -> None:
+    folder = stage.folder("A")
+    inos = [stage.library.file(folder, f"{n}", checksum=f"{n}") for n in range(100)]
+    async with stage.at_work() as seeder:
+        seeder.opened(folder)
+        stage.held = {f"{n}" for n in range(100)}
+        with trio.fail_after(1):
+            await seeder.laid_before_told([EntryAdded(folder, b"%d" % n, n) for n in inos])
+
+
+async def test_a_wait_for_the_icon_of_a_folder(stage: Stage) -> None:
+    folder = stage.folder("A")
+    for number in range(9):
+        stage.library.file(folder, f"{number}.JPG", checksum=f"{number}")
+    async with stage.at_work() as seeder:
+        await seeder.laid_on_icon(folder)
+        assert stage.seeded() == {b"A/%d.JPG" % n for n in range(4)}
+
+
+@pytest.mark.parametrize("failure", [Offline("away"), ContentUnavailable("none")])
+async def test_nobody_waits_for_what_cannot_come(stage: Stage, failure: Exception) -> None:
+    folder = stage.folder("A")
+    ino = stage.library.file(folder, "1.JPG", checksum="1")
+    stage.failure = failure
+    async with stage.at_work() as seeder:
+        seeder.opened(folder)
+        with trio.fail_after(5):
+            await seeder.laid(ino)
+        assert seeder.lays
+
+
+async def test_who_does_not_wait_any_longer_leaves_it_to_be_finished(stage: Stage) -> None:
+    folder = stage.folder("A")
+    ino = stage.library.file(folder, "1.JPG", checksum="1")
+    stage.held = {"1"}
+    async with stage.at_work() as seeder:
+        seeder.opened(folder)
+        with trio.move_on_after(0.3):
+            await seeder.laid(ino)
+        assert stage.seeded() == set()
+        stage.released.set()
+        with trio.fail_after(5):
+            await seeder.laid(ino)
+        assert stage.seeded() == {b"A/1.JPG"}
+    assert stage.asked == ["1"]
+
+
+async def test_nobody_waits_for_one_that_cannot_begin(stage: Stage) -> None:
+    stage.seeds._path.mkdir()
+    ino = stage.library.file(ROOT, "1.JPG", checksum="1")
+    async with stage.at_work() as seeder:
+        seeder.opened(ROOT)
+        with trio.fail_after(5):
+            await seeder.laid(ino)
+        assert not seeder.lays

@@ -59,6 +59,41 @@ def test_a_seed_is_what_the_standard_says(seeds: Seeds, tmp_path: Path) -> None:
     assert (seeds.count, seeds.bytes) == (1, normal.stat().st_size)
 
 
+def test_in_every_size_for_who_takes_no_other(seeds: Seeds, tmp_path: Path) -> None:
+    """Those that were laid before get the other sizes, too, and are not drawn anew."""
+    seeds.write(PHOTO, jpeg())
+    assert seeds.missing([PHOTO]) == [] and pngs(tmp_path, "x-large") == set()
+
+    seeds.in_every_size = True
+    assert seeds.missing([PHOTO]) == []
+    seeds.write(numbered(1), jpeg())
+    for seed in (PHOTO, numbered(1)):
+        for size in ("large", "x-large", "xx-large"):
+            assert place(tmp_path, seed, size).samefile(place(tmp_path, seed))
+    seeds.forget(PHOTO.path)
+    assert pngs(tmp_path, "xx-large") == {place(tmp_path, numbered(1)).name}
+
+
+def test_what_somebody_else_made_is_replaced_in_one_step(
+    seeds: Seeds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever made it may be about to show it."""
+    theirs = place(tmp_path, PHOTO)
+    theirs.parent.mkdir(parents=True)
+    theirs.write_bytes(b"theirs")
+    there: list[bool] = []
+    rename = Path.rename
+
+    def watched(new: Path, target: Path) -> Path:
+        there.append(theirs.exists())
+        return rename(new, target)
+
+    monkeypatch.setattr(Path, "rename", watched)
+    seeds.write(PHOTO, jpeg())
+    assert there == [True, True]
+    assert Image.open(theirs).format == "PNG"
+
+
 def test_both_names_where_glib_and_qt_differ(seeds: Seeds, tmp_path: Path) -> None:
     photo = Seed(b"IMG [1].JPG", "sum", 1, 1)
     seeds.write(photo, jpeg())

@@ -23,6 +23,8 @@ from tests.whole.local_icloud import LocalICloud
 
 SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
 MANY = 500
+MAY_2014 = 1_400_000_000_000
+"""2014-05-13, in ms: what was added then is not among the newest, which are always at hand."""
 
 _notes: list[str] = []
 
@@ -98,6 +100,15 @@ def many(icloud: LocalICloud) -> Album:
 
 
 @pytest.fixture(scope="session")
+def unseen(icloud: LocalICloud, manager: FileManager) -> Album:
+    """An album that nobody opens while there is a network."""
+    album = Album(icloud, f"Not for {manager.name} yet")
+    for _ in range(20):
+        album.take("jpeg", added=MAY_2014)
+    return album
+
+
+@pytest.fixture(scope="session")
 def desk(icloud: LocalICloud, manager: FileManager) -> Album:
     """An album that fits into a window, with one file of every kind."""
     album = Album(icloud, f"For {manager.name}")
@@ -115,6 +126,7 @@ def photos(
     manager: FileManager,
     desk: Album,
     many: Album,
+    unseen: Album,
 ) -> Iterator[Photos]:
     """The library in a new home, signed in, listed, and mounted; nothing is cached."""
     person.move_to(person.scratch.folder / f"{manager.name}-home")

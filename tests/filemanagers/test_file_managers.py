@@ -1,7 +1,7 @@
 """What somebody sees who browses: every picture, without one original read; and what the phone does, at once.
 
 The tests of one file manager share its window and are told in the order of a morning: a folder is opened,
-a photo is taken, it is deleted, and then a folder of five hundred is opened.
+a photo is taken, it is deleted, a folder of five hundred is opened, and then one without a network.
 """
 
 from __future__ import annotations
@@ -62,6 +62,26 @@ def crowd(window: Window, many: Album, deleted: Rest) -> Rest:
     return window.open(many)
 
 
+@pytest.fixture(scope="session")
+def folders(window: Window, photos: Photos, crowd: Rest) -> Rest:
+    """A window of folders in which nobody has been; Dolphin draws photos on their icons."""
+    library = photos.mount_point / "Library"
+    oldest = photos.person.run("ls", library).stdout.splitlines()[0]
+    return window.open_folder(library / oldest)
+
+
+@pytest.fixture(scope="session")
+def away(window: Window, photos: Photos, unseen: Album, folders: Rest) -> Rest:
+    """A window of an album that is opened where there is no network."""
+    control = photos.icloud.control
+    for kind in ("query", "changes", "lookup", "content"):
+        control.set_fault(kind, "drop")
+    try:
+        return window.open(unseen)
+    finally:
+        control.clear_faults()
+
+
 def test_every_picture_is_shown(opened: Rest, photos: Photos, desk: Album) -> None:
     assert scenes_on(opened.screen) == desk.scenes()
 
@@ -103,3 +123,12 @@ def test_many_photos_are_shown(crowd: Rest, many: Album) -> None:
 
 def test_many_photos_cost_no_original(crowd: Rest) -> None:
     assert crowd.sent.originals == 0
+
+
+def test_folders_with_photos_cost_no_original(folders: Rest) -> None:
+    assert folders.sent.originals == 0
+
+
+def test_without_a_network_a_window_opens_and_nothing_is_read(away: Rest, unseen: Album) -> None:
+    assert away.sent.originals == 0
+    assert len(scenes_on(away.screen)) < len(unseen.scenes())

@@ -50,12 +50,14 @@ class Window:
 
     def open(self, album: Album) -> Rest:
         """Show an album's folder in place of what was shown; returns when all is still."""
+        return self.open_folder(self._photos.folder_of(album))
+
+    def open_folder(self, folder: Path) -> Rest:
         self.close()
         self._photos.icloud.control.reset_traffic()
-        folder = self._photos.folder_of(album)
         self._process = self._photos.person.start(*self._manager.command, folder)
         self._desktop.wait_for_window(self._manager.window_class)
-        return self._at_rest(f"opened {album.title}")
+        return self._at_rest(f"opened {folder.name}")
 
     def after(self, what: str) -> Rest:
         """What the window makes of a thing that the phone has just done, without anybody touching it."""

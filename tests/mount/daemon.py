@@ -24,7 +24,7 @@ import trio
 from icloudfs import errors
 from icloudfs.errors import IcloudfsError
 from icloudfs.mount import acting as actor_process
-from icloudfs.mount import kernel, limits, mounting, notices, session_loop
+from icloudfs.mount import kernel, limits, mounting, notices, previews, session_loop
 from icloudfs.mount.acting import acting
 from icloudfs.mount.guard import guarded
 from icloudfs.mount.kernel import Kernel
@@ -52,6 +52,10 @@ class Orders(msgspec.Struct):
     stock_loop: bool = False
     heartbeat: bool = False
     actor_deadline: float = 5.0
+    lays: bool = True
+    """Whether thumbnails are laid out: none lies before the gate is opened."""
+    patience: float = 30.0
+    """Of those who wait for one."""
 
 
 class Gate:
@@ -91,12 +95,21 @@ class MadeUp:
 class MadeUpDesktop:
     """A small picture says what it shows; some files have none, and some take their time."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Gate, *, lays: bool) -> None:
         self._gate = gate
+        self.lays = lays
         self.folders: list[int] = []
+        self.waited_for: list[int] = []
 
     def opened(self, folder: int) -> None:
         self.folders.append(folder)
+
+    async def laid(self, ino: int) -> None:
+        self.waited_for.append(ino)
+        await self._gate.opened.wait()
+
+    async def laid_on_icon(self, folder: int) -> None:
+        await self.laid(folder)
 
     async def thumbnail(self, file: File) -> bytes | None:
         if file.checksum.startswith("slow"):
@@ -159,7 +172,7 @@ class Daemon:
         self.orders = orders
         self.state = Database(orders.database)
         self.gate = Gate()
-        self.desktop = MadeUpDesktop(self.gate)
+        self.desktop = MadeUpDesktop(self.gate, lays=orders.lays)
         directory = Directory(self.state.reader)
         settings = MountSettings(
             "me@example.com",
@@ -266,6 +279,10 @@ class Daemon:
         """The folders that their owner opened."""
         return self.desktop.folders
 
+    async def do_laid(self) -> list[int]:
+        """What thumbnails were waited for."""
+        return self.desktop.waited_for
+
     async def do_direct(self) -> bool:
         return self.operations.direct_until_whole
 
@@ -295,6 +312,7 @@ def main() -> None:
     if not orders.background_limit:
         limits.CONNECTIONS = Path("/nonexistent")
     actor_process.DEADLINE = orders.actor_deadline
+    previews.PATIENCE = orders.patience
     if orders.stock_loop:
         session_loop.replace_loop = lambda descriptor: None
     try:

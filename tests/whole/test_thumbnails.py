@@ -15,6 +15,8 @@ from PIL import Image
 
 from icloudfs.desktop import thumbnailer
 from icloudfs.desktop.uris import entry, uris
+from tests import kio
+from tests.kio import Worker
 from tests.scratch import Scratch, wait_until
 from tests.whole.library import ALL_VIEWS, MAY_2020, Library, asset_of, checksum_of
 from tests.whole.local_icloud import LocalICloud
@@ -191,6 +193,7 @@ def test_opening_a_folder_seeds_it_without_reading_a_photo(home: Library) -> Non
         assert (image.height > image.width) == standing
     assert originals_sent(home) == 0
     assert home.cached_files() == []
+    assert set(home.icloud.control.traffic()["content_gets"].values()) == {1}
 
     told = home.status()["now"]["thumbnails"]
     assert told["seeds"] >= len(files) and told["kept"] > 0
@@ -205,6 +208,43 @@ def test_opening_a_folder_seeds_it_without_reading_a_photo(home: Library) -> Non
     wait_until(lambda: not home.status()["now"]["thumbnails"]["folders_waiting"], 30)
     assert {seed: seed.stat().st_ino for seed in made} == made
     assert originals_sent(home) == 0
+
+
+@pytest.mark.parametrize("kind", [kio.LISTS, kio.LISTS_AS_A_PROCESS])
+def test_kde_meets_every_seed_the_first_time(
+    home: Library, scratch: Scratch, kind: tuple[str, str]
+) -> None:
+    """As Dolphin goes about it: the folder is listed, then one file after the other stat'ed and looked up.
+    What it then does to a file without a thumbnail is refused."""
+    home.mount()
+    folder = home.mount_point / FOLDER
+    with (
+        Worker(kind, scratch.folder) as files,
+        Worker(kio.DRAWS, scratch.folder) as draws,
+    ):
+        files.do("list", folder)
+        for name in sorted(entry.name for entry in os.scandir(folder)):
+            assert files.do("stat", folder / name) == "done"
+            assert picture_of(home, folder / name), name
+            assert draws.do("read", folder / name) == os.strerror(errno.ENODATA)
+    assert originals_sent(home) == 0
+    assert home.cached_files() == []
+
+
+def test_kde_does_not_wait_without_a_network(
+    home: Library, own_icloud: LocalICloud, scratch: Scratch
+) -> None:
+    home.mount()
+    own_icloud.stop()
+    folder = home.mount_point / FOLDER
+    began = time.monotonic()
+    with Worker(kio.LISTS, scratch.folder) as files:
+        names = [entry.name for entry in os.scandir(folder)]
+        files.do("list", folder)
+        for name in names:
+            assert files.do("stat", folder / name) == "done"
+    assert time.monotonic() - began < 5
+    own_icloud.start()
 
 
 def test_glib_takes_the_seeds(home: Library, scratch: Scratch) -> None:
@@ -273,6 +313,19 @@ def test_killed_while_it_seeds(home: Library) -> None:
     look_into(home)
     wait_until(lambda: all_seeded(home, files), 60)
     assert everything_in(home, ".icloudfs-*") == []
+
+
+def test_reset_state_takes_the_seeds_along(home: Library) -> None:
+    home.mount()
+    files = list(home.files(FOLDER))
+    wait_until(lambda: all_seeded(home, files), 60)
+    somebodys = seeds_of(home, home.scratch.folder / "my own.jpg")[0]
+    somebodys.write_bytes(seeds_of(home, files[0])[0].read_bytes())
+    home.unmount()
+
+    home.icloudfs("reset-state", "--yes", "--cache")
+
+    assert everything_in(home) == [somebodys]
 
 
 def test_no_room_for_thumbnails(home: Library, scratch: Scratch) -> None:

@@ -1,0 +1,94 @@
+"""KDE's previews: who looks for a thumbnail before it lies there is made to wait for it.
+
+KIO goes from file to file: it stats one, looks into the desktop's cache, and has a worker read the original if
+the thumbnail is not there. It never looks again. So a listing of KIO's gets attributes that are good for no
+time at all; each file's stat then arrives here, and is answered when its thumbnail lies or cannot come. What is
+read nevertheless, the worker that would draw a thumbnail of its own is refused: nobody wants to have downloaded
+what they only walked past. Who copies or views a photo is another program, and meets nothing of this.
+
+Each wait is bounded, and there is one a file and listing.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Awaitable
+from typing import NamedTuple
+
+import trio
+
+from icloudfs.mount.desktop import Desktop
+from icloudfs.mount.kio import Worker, worker
+
+PATIENCE = 5.0
+"""Seconds that a stat may take. The program's window does not wait with it, but cannot end meanwhile."""
+
+_MOST = 20_000
+"""Files that were listed and not looked at: no window shows more."""
+
+
+class _Listing(NamedTuple):
+    """A directory that a worker of KIO's has open."""
+
+    folder: int
+    thread: int
+
+
+class Previews:
+    """What the mount does for KIO on behalf of the owner's desktop."""
+
+    def __init__(self, desktop: Desktop) -> None:
+        self._desktop = desktop
+        self._listings: dict[int, _Listing] = {}
+        self._numbers = itertools.count(1)
+        self.expected: dict[int, None] = {}
+        """Files whose next stat may have to wait: what the kernel knows of them is good for no time."""
+
+    # -- listing -----------------------------------------------------------------------------------
+
+    async def open(self, folder: int, thread: int) -> int:
+        """The handle of a folder that its owner opens: a number of its own if it is KIO, else the folder's."""
+        if not self._desktop.lays:
+            return folder
+        match await worker(thread):
+            case Worker.FILES:
+                number = next(self._numbers)
+                self._listings[number] = _Listing(folder, thread)
+                return number
+            case Worker.THUMBNAILS:
+                # It draws the folder's icon from the first thumbnails in there, and reads what has none.
+                await _bounded(self._desktop.laid_on_icon(folder))
+        return folder
+
+    def listing(self, handle: int) -> int | None:
+        """The folder, if the handle is a listing of KIO's."""
+        listing = self._listings.get(handle)
+        return None if listing is None else listing.folder
+
+    def expect(self, ino: int) -> None:
+        """A file is told to KIO."""
+        self.expected[ino] = None
+        if len(self.expected) > _MOST:
+            del self.expected[next(iter(self.expected))]
+
+    def close(self, handle: int) -> None:
+        self._listings.pop(handle, None)
+
+    # -- looking at a file ---------------------------------------------------------------------------
+
+    async def before_stat(self, ino: int, thread: int) -> None:
+        """Let KIO wait for the thumbnail of an expected file; not while it still lists the folder."""
+        if any(listing.thread == thread for listing in self._listings.values()):
+            return
+        if await worker(thread) is Worker.FILES:
+            await _bounded(self._desktop.laid(ino))
+            self.expected.pop(ino, None)
+
+    async def refuses(self, thread: int) -> bool:
+        """Whether this is a worker that would read all of a photo for its thumbnail."""
+        return self._desktop.lays and await worker(thread) is Worker.THUMBNAILS
+
+
+async def _bounded(laying: Awaitable[None]) -> None:
+    with trio.move_on_after(PATIENCE):
+        await laying
