@@ -19,7 +19,11 @@ def read(path):
     with open(path, "rb") as file:
         return len(file.read())
 
-do = {"list": list_folder, "stat": os.lstat, "read": read}
+def hold(path):
+    held.append(os.open(path, os.O_RDONLY))
+
+held = []
+do = {"list": list_folder, "stat": os.lstat, "read": read, "hold": hold}
 ctypes.CDLL(None).prctl(15, sys.argv[1].encode())  # PR_SET_NAME
 for line in sys.stdin:
     order, path = line.rstrip("\\n").split(" ", 1)
@@ -55,7 +59,7 @@ class Worker:
         )
 
     def order(self, what: str, path: Path) -> None:
-        """Have it list, stat or read; it does not look at the next order before."""
+        """Have it list, stat, read or hold open; it does not look at the next order before."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{what} {path}\n")
         self._process.stdin.flush()

@@ -19,6 +19,7 @@ import trio
 
 from icloudfs.mount.desktop import Desktop
 from icloudfs.mount.kio import Worker, worker
+from icloudfs.tree.directory import ROOT
 
 PATIENCE = 5.0
 """Seconds that a stat may take. The program's window does not wait with it, but cannot end meanwhile."""
@@ -40,7 +41,8 @@ class Previews:
     def __init__(self, desktop: Desktop) -> None:
         self._desktop = desktop
         self._listings: dict[int, _Listing] = {}
-        self._numbers = itertools.count(1)
+        # Between the root and all other directories, so that no number is a folder's too.
+        self._numbers = itertools.count(ROOT + 1)
         self.expected: dict[int, None] = {}
         """Files whose next stat may have to wait: what the kernel knows of them is good for no time."""
 

@@ -59,6 +59,12 @@ def test_a_stat_waits_for_the_thumbnail(mount: Mount, place: Path, kind: tuple[s
         assert len(laid(mount)) == 1
 
 
+def test_the_root_is_itself_while_kio_has_a_folder_open(mount: Mount, place: Path) -> None:
+    with Worker(kio.LISTS, place) as worker:
+        assert worker.do("hold", mount.path / FOLDER) == "done"
+        assert names(mount.path) == [FOLDER]
+
+
 def test_each_waits_no_longer_than_it_has_patience(
     library: Library, folder: int, place: Path
 ) -> None:
