@@ -23,5 +23,9 @@ MANAGERS = {
         FileManager("thunar", ("thunar",), "thunar", "XFCE"),
         FileManager("nautilus", ("nautilus", "--new-window"), "nautilus", "GNOME"),
         FileManager("dolphin", ("dolphin", "--new-window"), "dolphin", "KDE"),
+        FileManager("caja", ("caja", "--no-desktop"), "caja", "MATE"),
+        FileManager("nemo", ("nemo",), "nemo", "X-Cinnamon"),
+        FileManager("pcmanfm", ("pcmanfm",), "pcmanfm", "LXDE"),
+        FileManager("pcmanfm-qt", ("pcmanfm-qt",), "pcmanfm-qt", "LXQt"),
     )
 }
