@@ -27,5 +27,7 @@ MANAGERS = {
         FileManager("nemo", ("nemo",), "nemo", "X-Cinnamon"),
         FileManager("pcmanfm", ("pcmanfm",), "pcmanfm", "LXDE"),
         FileManager("pcmanfm-qt", ("pcmanfm-qt",), "pcmanfm-qt", "LXQt"),
+        FileManager("gthumb", ("gthumb",), "gthumb", "GNOME"),
+        FileManager("gwenview", ("gwenview",), "gwenview", "KDE"),
     )
 }

@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import pytest
 
-from tests.filemanagers.album import Album
+from tests.filemanagers.album import DESK, Album
+from tests.filemanagers.managers import FileManager
 from tests.filemanagers.photos import Photos
 from tests.filemanagers.screen import scenes_on
 from tests.filemanagers.window import Rest, Window
 
 
 @pytest.fixture(scope="session")
-def seen_before(window: Window, photos: Photos, desk: Album) -> Rest:
-    """The window of an album that somebody has looked at before."""
-    photos.lay_thumbnails(desk)
-    return window.open(desk, "opened again")
+def known(photos: Photos, manager: FileManager) -> Album:
+    """An album whose folder its owner has looked at before, but in no file manager."""
+    album = Album(photos.icloud, f"Known-to-{manager.name}")
+    for kind, details in DESK:
+        album.take(kind, **details)
+    photos.icloudfs("sync", "--mirror", "demand")
+    photos.lay_thumbnails(album)
+    return album
 
 
-def test_every_picture_is_shown(seen_before: Rest, desk: Album) -> None:
-    assert scenes_on(seen_before.screen) == desk.scenes()
+@pytest.fixture(scope="session")
+def seen(window: Window, known: Album) -> Rest:
+    return window.open(known)
 
 
-def test_no_original_is_read(seen_before: Rest) -> None:
-    assert seen_before.sent.originals == 0
+def test_every_picture_is_shown(seen: Rest, known: Album) -> None:
+    assert scenes_on(seen.screen) == known.scenes()
+
+
+def test_no_original_is_read(seen: Rest) -> None:
+    assert seen.sent.originals == 0

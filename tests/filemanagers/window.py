@@ -48,17 +48,14 @@ class Window:
         self._process: subprocess.Popen[str] | None = None
         photos.person.environment["XDG_CURRENT_DESKTOP"] = manager.desktop
 
-    def open(self, album: Album, how: str = "opened") -> Rest:
-        """Show an album's folder in place of what was shown; returns when all is still.
-
-        ``how`` is for the name of the screenshot.
-        """
+    def open(self, album: Album) -> Rest:
+        """Show an album's folder in place of what was shown; returns when all is still."""
         self.close()
         self._photos.icloud.control.reset_traffic()
         folder = self._photos.folder_of(album)
         self._process = self._photos.person.start(*self._manager.command, folder)
         self._desktop.wait_for_window(self._manager.window_class)
-        return self._at_rest(f"{how} {album.title}")
+        return self._at_rest(f"opened {album.title}")
 
     def after(self, what: str) -> Rest:
         """What the window makes of a thing that the phone has just done, without anybody touching it."""
