@@ -73,6 +73,29 @@ def test_both_names_where_glib_and_qt_differ(seeds: Seeds, tmp_path: Path) -> No
     assert pngs(tmp_path) == pngs(tmp_path, "large") == set()
 
 
+def test_gwenview_finds_a_name_with_blanks(tmp_path: Path) -> None:
+    photo = Seed("My álbum/IMG 1.JPG".encode(), "sum", 1, 1)
+    seeds = Seeds(tmp_path / "seeds.db", tmp_path / "thumbnails", MOUNT, gwenview=True)
+    seeds.open()
+    seeds.write(photo, jpeg())
+    shown = {
+        Image.open(path).info["Thumb::URI"] for path in (tmp_path / "thumbnails/normal").iterdir()
+    }
+    assert shown == {
+        "file:///home/me/Photos/My%20%C3%A1lbum/IMG%201.JPG",
+        "file:///home/me/Photos/My álbum/IMG 1.JPG",
+    }
+    assert seeds.missing([photo]) == []
+    seeds.close()
+
+    # Whoever had it, and has it no more, finds nothing of it left.
+    seeds = Seeds(tmp_path / "seeds.db", tmp_path / "thumbnails", MOUNT)
+    seeds.open()
+    seeds.forget(photo.path)
+    seeds.close()
+    assert pngs(tmp_path) == set()
+
+
 def test_what_is_right_is_not_missing(seeds: Seeds, tmp_path: Path) -> None:
     assert seeds.missing([PHOTO]) == [PHOTO]
     seeds.write(PHOTO, jpeg())
