@@ -19,7 +19,8 @@ PHOTO = Seed(b"Library/2020/IMG_1.JPG", "sum", 1_700_000_000, 1234)
 
 
 def opened(tmp_path: Path, mount_point: Path = MOUNT, **limits: int) -> Seeds:
-    seeds = Seeds(tmp_path / "cache" / "seeds.db", tmp_path / "thumbnails", mount_point, **limits)
+    database, thumbnails = tmp_path / "cache" / "seeds.db", tmp_path / "thumbnails"
+    seeds = Seeds(database, thumbnails, mount_point, gwenview=False, **limits)
     seeds.open()
     return seeds
 
