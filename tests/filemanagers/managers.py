@@ -1,4 +1,4 @@
-"""The file managers, as Debian has them: how each is started."""
+"""The file managers, and two viewers that browse, as Debian has them: how each is started."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ class FileManager:
     window_class: str
     desktop: str
     """``XDG_CURRENT_DESKTOP`` of the desktop it belongs to."""
+    tells_of_first: bool = False
+    """Whether it marks the first photo, in a frame that hides it from us, and reads what it says of itself."""
 
 
 MANAGERS = {
@@ -28,6 +30,6 @@ MANAGERS = {
         FileManager("pcmanfm", ("pcmanfm",), "pcmanfm", "LXDE"),
         FileManager("pcmanfm-qt", ("pcmanfm-qt",), "pcmanfm-qt", "LXQt"),
         FileManager("gthumb", ("gthumb",), "gthumb", "GNOME"),
-        FileManager("gwenview", ("gwenview",), "gwenview", "KDE"),
+        FileManager("gwenview", ("gwenview",), "gwenview", "KDE", tells_of_first=True),
     )
 }
