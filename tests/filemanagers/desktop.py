@@ -45,8 +45,6 @@ _TOOLKITS = {
     # Nobody listens on the accessibility bus, and every program would wait for it.
     "NO_AT_BRIDGE": "1",
     "GTK_A11Y": "none",
-    # gThumb wants to be dark, where no picture is told from what is around it.
-    "GTK_THEME": "Adwaita",
 }
 
 

@@ -29,7 +29,8 @@ MANAGERS = {
         FileManager("nemo", ("nemo",), "nemo", "X-Cinnamon"),
         FileManager("pcmanfm", ("pcmanfm",), "pcmanfm", "LXDE"),
         FileManager("pcmanfm-qt", ("pcmanfm-qt",), "pcmanfm-qt", "LXQt"),
-        FileManager("gthumb", ("gthumb",), "gthumb", "GNOME"),
+        # It would be dark, and no picture told from what is around it.
+        FileManager("gthumb", ("env", "GTK_THEME=Adwaita", "gthumb"), "gthumb", "GNOME"),
         FileManager("gwenview", ("gwenview",), "gwenview", "KDE", tells_of_first=True),
     )
 }
