@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -165,7 +166,8 @@ def _seeder(library: Library, mount_point: Path) -> Seeder | None:
     if thumbnails is None or not library.settings.thumbnails:
         return None
     database = library.settings.account_cache() / DATABASE
-    seeds = Seeds(database, thumbnails, mount_table.absolute(mount_point))
+    gwenview = shutil.which("gwenview") is not None
+    seeds = Seeds(database, thumbnails, mount_table.absolute(mount_point), gwenview=gwenview)
     seeder = Seeder(seeds, library.directory, library.cache.thumbnail)
     library.seeding = lambda: seeder.figures
     return seeder

@@ -29,7 +29,6 @@ _MIME_TYPES = (
     "video/quicktime",
     "video/mp4",
 )
-_TUMBLER = "DesktopThumbnailer"
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -129,21 +128,13 @@ def _entry_text(machine: Machine) -> str:
 
 
 def _tumbler(machine: Machine, folders: list[str]) -> Iterator[str]:
-    """For Thunar: our thumbnailer before tumbler's own plug-ins, in the mounts and nowhere else."""
+    """For Thunar: tumbler's own plug-ins come before all ``.thumbnailer`` programs, but not in the mounts."""
     path = machine.config / "tumbler" / "tumbler.rc"
-    own, general = _read(path), _read(machine.tumbler)
-    if own is None and general is None:
-        return
-    known = _known(_read_record(machine), path)
-    if known is not None and known.after == own:
-        folders = [*dict.fromkeys((*known.folders, *folders))]
-    elif own is not None and rewriting.has_section(own, _TUMBLER):
-        yield f"{path} has a section [{_TUMBLER}] already, which is left alone."
-        return
-    values = {"Disabled": "false", "Priority": "9", "Locations": ";".join(folders)}
     # Of two such files tumbler reads only one, so ours begins as a copy of the other.
-    text = rewriting.with_section(own or general or "", _TUMBLER, values)
-    yield from _put(machine, path, text, kind="tumbler", folders=folders)
+    text = _read(path) or _read(machine.tumbler)
+    if text is not None:
+        wanted = rewriting.with_plugins_excluded(text, folders)
+        yield from _put(machine, path, wanted, kind="tumbler", folders=folders)
 
 
 def _baloo(machine: Machine, folders: list[str]) -> Iterator[str]:
@@ -219,6 +210,8 @@ def _without(kind: str, text: str, folders: Sequence[str]) -> str:
     match kind:
         case "baloo":
             return rewriting.without_excluded(text, folders)
+        case "tumbler":
+            return rewriting.without_plugins_excluded(text, folders)
         case "updatedb":
             return rewriting.without_filesystem(text)
     return text

@@ -15,6 +15,16 @@ _FILESYSTEM = "fuse.icloudfs"
 _BALOO_SECTION = "General"
 _BALOO_KEY = "exclude folders[$e]"
 
+_TUMBLER_PLUGINS = (
+    "JPEGThumbnailer",
+    "PixbufThumbnailer",
+    "RawThumbnailer",
+    "FfmpegThumbnailer",
+    "GstThumbnailer",
+)
+"""Those that read photos and videos."""
+_TUMBLER_KEY = "Excludes"
+
 
 def without_filesystem(text: str) -> str:
     """``updatedb.conf`` as it was before ``with_filesystem``."""
@@ -45,14 +55,27 @@ def without_excluded(text: str, folders: Sequence[str]) -> str:
     return text if left == listed else _set(text, _BALOO_SECTION, _BALOO_KEY, ",".join(left))
 
 
-def has_section(text: str, section: str) -> bool:
-    return f"[{section}]" in text.splitlines()
+def with_plugins_excluded(text: str, folders: Sequence[str]) -> str:
+    """``tumbler.rc``, so that tumbler's own plug-ins leave what is in the folders to ``.thumbnailer`` programs.
+
+    Everywhere else all goes on as before. A section that is not there yet says no more than this: the rest of
+    it is what tumbler takes for a plug-in without one.
+    """
+    for section in _TUMBLER_PLUGINS:
+        listed = _excludes(text, section)
+        wanted = [*listed, *(word for f in folders if (word := _in_key_file(f)) not in listed)]
+        if wanted != listed:
+            text = _set(text, section, _TUMBLER_KEY, ";".join(wanted))
+    return text
 
 
-def with_section(text: str, section: str, values: dict[str, str]) -> str:
-    """A key file in which the section has these values."""
-    for key, value in values.items():
-        text = _set(text, section, key, value)
+def without_plugins_excluded(text: str, folders: Sequence[str]) -> str:
+    """``tumbler.rc`` as it was before ``with_plugins_excluded``, but for sections that were not there."""
+    for section in _TUMBLER_PLUGINS:
+        listed = _excludes(text, section)
+        left = [word for word in listed if word not in map(_in_key_file, folders)]
+        if left != listed:
+            text = _set(text, section, _TUMBLER_KEY, ";".join(left))
     return text
 
 
@@ -66,6 +89,16 @@ def _excluded(text: str) -> list[str]:
     return [word for word in re.split(r"(?<!\\),", value) if word]
 
 
+def _in_key_file(folder: str) -> str:
+    """As GLib writes a path in a list."""
+    return folder.replace("\\", "\\\\").replace(";", "\\;")
+
+
+def _excludes(text: str, section: str) -> list[str]:
+    value = _get(text, section, _TUMBLER_KEY)
+    return [word for word in re.split(r"(?<!\\);", value.strip()) if word]
+
+
 def _get(text: str, section: str, key: str) -> str:
     lines = text.splitlines()
     at = _line_of(lines, section, key)
@@ -77,7 +110,7 @@ def _set(text: str, section: str, key: str, value: str) -> str:
     at = _line_of(lines, section, key)
     if at is not None:
         lines[at] = f"{key}={value}"
-    elif has_section(text, section):
+    elif f"[{section}]" in lines:
         lines.insert(lines.index(f"[{section}]") + 1, f"{key}={value}")
     else:
         lines += [*([""] if lines else []), f"[{section}]", f"{key}={value}"]

@@ -26,7 +26,7 @@ import apsw
 import msgspec
 
 from icloudfs.desktop import pictures
-from icloudfs.desktop.uris import entry, uris
+from icloudfs.desktop.uris import entry, gwenview_uri, uris
 
 DATABASE = "seeds.db"
 """Its name, in an account's part of the cache."""
@@ -102,12 +102,16 @@ class Seeds:
         mount_point: Path,
         most: int = MOST,
         most_bytes: int = MOST_BYTES,
+        *,
+        gwenview: bool = False,
     ) -> None:
+        """``gwenview``: whether somebody has it, who asks for names of its own."""
         self._path = database
         self._thumbnails = thumbnails
         self._mount_point = os.fsencode(mount_point)
         self._most = most
         self._most_bytes = most_bytes
+        self._has_gwenview = gwenview
         self._opened: apsw.Connection | None = None
         self.in_every_size = False
         """Whether there are larger sizes than two; if so, those that have two get the others by and by."""
@@ -150,7 +154,7 @@ class Seeds:
 
         Raises ContentError if the JPEG cannot be drawn, and OSError.
         """
-        drawn = {uri: pictures.png(jpeg, self._texts(seed, uri)) for uri in self._uris(seed.path)}
+        drawn = {uri: pictures.png(jpeg, self._texts(seed, uri)) for uri in self._wanted(seed.path)}
         size = sum(map(len, drawn.values()))
         if self._row(seed.path) is not None:
             self._unlink(seed.path)
@@ -242,8 +246,14 @@ class Seeds:
 
     # -- files -----------------------------------------------------------------------------------
 
-    def _uris(self, path: bytes) -> list[str]:
-        return uris(self._mount_point + b"/" + path)
+    def _uris(self, path: bytes, *, gwenview: bool) -> list[str]:
+        whole = self._mount_point + b"/" + path
+        read = [gwenview_uri(whole)] if gwenview else []
+        return list(dict.fromkeys([*uris(whole), *read]))
+
+    def _wanted(self, path: bytes) -> list[str]:
+        """Those that somebody on this machine may ask for."""
+        return self._uris(path, gwenview=self._has_gwenview)
 
     def _texts(self, seed: Seed, uri: str) -> dict[str, str]:
         """Integers, since GLib reads nothing else; and the size must be right or missing."""
@@ -255,7 +265,7 @@ class Seeds:
         }
 
     def _is_there(self, path: bytes) -> bool:
-        return all(self._is_in_all_sizes(entry(uri)) for uri in self._uris(path))
+        return all(self._is_in_all_sizes(entry(uri)) for uri in self._wanted(path))
 
     def _is_in_all_sizes(self, name: str) -> bool:
         first, *others = self._places(name)
@@ -264,7 +274,7 @@ class Seeds:
         )
 
     def _unlink(self, path: bytes) -> None:
-        for uri in self._uris(path):
+        for uri in self._uris(path, gwenview=True):
             for size in _ALL_SIZES:
                 (self._thumbnails / size / entry(uri)).unlink(missing_ok=True)
 

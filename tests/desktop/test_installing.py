@@ -13,7 +13,9 @@ from icloudfs.desktop.installing import Machine, install, uninstall
 MOUNT = Path("/home/me/Photos")
 UPDATEDB = 'PRUNEFS="NFS afs"\n'
 BALOO = "[General]\ndbVersion=2\n"
-TUMBLER = "[JPEGThumbnailer]\nPriority=1\n\n[DesktopThumbnailer]\nPriority=1\nLocations=\n"
+TUMBLER = (
+    "[JPEGThumbnailer]\nPriority=3\nExcludes=\n\n[DesktopThumbnailer]\nPriority=1\nExcludes=\n"
+)
 
 
 @pytest.fixture
@@ -57,8 +59,8 @@ def test_what_is_put_where(machine: Machine, tmp_path: Path) -> None:
         "[General]\n", "[General]\nexclude folders[$e]=/home/me/Photos/\n"
     )
     tumbler = files["home/.config/tumbler/tumbler.rc"]
-    assert "[JPEGThumbnailer]\nPriority=1\n" in tumbler
-    assert "Priority=9\nLocations=/home/me/Photos\n" in tumbler
+    assert "[JPEGThumbnailer]\nPriority=3\nExcludes=/home/me/Photos\n" in tumbler
+    assert "[DesktopThumbnailer]\nPriority=1\nExcludes=\n" in tumbler
     assert files["etc/updatedb.conf"] == 'PRUNEFS="NFS afs fuse.icloudfs"\n'
     assert files["etc/tumbler.rc"] == TUMBLER
     for name in ("icloudfs-thumbnailer", "icloudfs.thumbnailer", "baloofilerc", "updatedb.conf"):
@@ -82,7 +84,7 @@ def test_a_second_time_changes_nothing(machine: Machine, tmp_path: Path) -> None
     assert not any(line.startswith(("Wrote", "Changed")) for line in said)
     list(install(machine, [Path("/other")]))
     assert (
-        "Locations=/home/me/Photos;/other\n"
+        "Excludes=/home/me/Photos;/other\n"
         in (everything(tmp_path)["home/.config/tumbler/tumbler.rc"])
     )
     list(uninstall(machine))
@@ -91,7 +93,6 @@ def test_a_second_time_changes_nothing(machine: Machine, tmp_path: Path) -> None
 
 def test_what_is_the_users_own_is_left_alone(machine: Machine, tmp_path: Path) -> None:
     own = {
-        tmp_path / "home/.config/tumbler/tumbler.rc": "[DesktopThumbnailer]\nPriority=3\n",
         tmp_path / "home/.local/share/thumbnailers/icloudfs.thumbnailer": "mine",
     }
     for path, text in own.items():
@@ -110,12 +111,15 @@ def test_what_was_changed_since_keeps_the_change(machine: Machine, tmp_path: Pat
     baloo.write_text(baloo.read_text() + "\n[Basic Settings]\nIndexing-Enabled=false\n")
     entry = tmp_path / "home/.local/share/thumbnailers/icloudfs.thumbnailer"
     entry.write_text("mine now")
+    tumbler = tmp_path / "home/.config/tumbler/tumbler.rc"
+    tumbler.write_text(tumbler.read_text().replace("Priority=3", "Priority=7"))
 
     said = list(uninstall(machine))
 
     assert "/home/me/Photos" not in baloo.read_text()
     assert baloo.read_text().endswith("[Basic Settings]\nIndexing-Enabled=false\n")
     assert entry.read_text() == "mine now"
+    assert "Priority=7" in tumbler.read_text() and "/home/me/Photos" not in tumbler.read_text()
     assert any(str(entry) in line and "left alone" in line for line in said)
 
 

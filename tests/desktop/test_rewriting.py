@@ -3,9 +3,10 @@ from __future__ import annotations
 from icloudfs.desktop.rewriting import (
     with_excluded,
     with_filesystem,
-    with_section,
+    with_plugins_excluded,
     without_excluded,
     without_filesystem,
+    without_plugins_excluded,
 )
 
 UPDATEDB = 'PRUNE_BIND_MOUNTS="yes"\nPRUNEFS="NFS afs fuse.sshfs"\n'
@@ -28,9 +29,16 @@ def test_baloo() -> None:
     assert with_excluded("", ["/p"]) == "[General]\nexclude folders[$e]=/p/\n"
 
 
-def test_a_section() -> None:
-    text = "[Other]\nPriority=1\n\n[Mine]\nLocations=\nPriority=1\n"
-    assert with_section(text, "Mine", {"Priority": "9", "New": "x"}) == (
-        "[Other]\nPriority=1\n\n[Mine]\nNew=x\nLocations=\nPriority=9\n"
-    )
-    assert with_section("a=b\n", "Mine", {"Priority": "9"}) == "a=b\n\n[Mine]\nPriority=9\n"
+def test_tumbler() -> None:
+    text = "[JPEGThumbnailer]\nPriority=3\nExcludes=/mine\n\n[DesktopThumbnailer]\nPriority=1\nExcludes=\n"
+    done = with_plugins_excluded(text, ["/home/me/Photos", "/a;b"])
+    assert "[JPEGThumbnailer]\nPriority=3\nExcludes=/mine;/home/me/Photos;/a\\;b\n" in done
+    for plugin in ("Pixbuf", "Raw", "Ffmpeg", "Gst"):
+        assert f"[{plugin}Thumbnailer]\nExcludes=/home/me/Photos;/a\\;b\n" in done
+    # What asks for small pictures is one of these, and others work beside it in other folders.
+    assert "[DesktopThumbnailer]\nPriority=1\nExcludes=\n" in done
+    assert with_plugins_excluded(done, ["/home/me/Photos"]) == done
+
+    undone = without_plugins_excluded(done, ["/home/me/Photos", "/a;b"])
+    assert undone.startswith(text)
+    assert "Photos" not in undone and "/a" not in undone

@@ -19,7 +19,8 @@ PHOTO = Seed(b"Library/2020/IMG_1.JPG", "sum", 1_700_000_000, 1234)
 
 
 def opened(tmp_path: Path, mount_point: Path = MOUNT, **limits: int) -> Seeds:
-    seeds = Seeds(tmp_path / "cache" / "seeds.db", tmp_path / "thumbnails", mount_point, **limits)
+    database, thumbnails = tmp_path / "cache" / "seeds.db", tmp_path / "thumbnails"
+    seeds = Seeds(database, thumbnails, mount_point, gwenview=False, **limits)
     seeds.open()
     return seeds
 
@@ -106,6 +107,29 @@ def test_both_names_where_glib_and_qt_differ(seeds: Seeds, tmp_path: Path) -> No
     }
     seeds.forget(photo.path)
     assert pngs(tmp_path) == pngs(tmp_path, "large") == set()
+
+
+def test_gwenview_finds_a_name_with_blanks(tmp_path: Path) -> None:
+    photo = Seed("My álbum/IMG 1.JPG".encode(), "sum", 1, 1)
+    seeds = Seeds(tmp_path / "seeds.db", tmp_path / "thumbnails", MOUNT, gwenview=True)
+    seeds.open()
+    seeds.write(photo, jpeg())
+    shown = {
+        Image.open(path).info["Thumb::URI"] for path in (tmp_path / "thumbnails/normal").iterdir()
+    }
+    assert shown == {
+        "file:///home/me/Photos/My%20%C3%A1lbum/IMG%201.JPG",
+        "file:///home/me/Photos/My álbum/IMG 1.JPG",
+    }
+    assert seeds.missing([photo]) == []
+    seeds.close()
+
+    # Whoever had it, and has it no more, finds nothing of it left.
+    seeds = Seeds(tmp_path / "seeds.db", tmp_path / "thumbnails", MOUNT)
+    seeds.open()
+    seeds.forget(photo.path)
+    seeds.close()
+    assert pngs(tmp_path) == set()
 
 
 def test_what_is_right_is_not_missing(seeds: Seeds, tmp_path: Path) -> None:

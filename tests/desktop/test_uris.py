@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from icloudfs.desktop.uris import entry, uris
+from icloudfs.desktop.uris import entry, gwenview_uri, uris
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,12 @@ def test_as_glib_and_qt_write_it(path: str, uri: str) -> None:
 
 def test_the_three_characters_that_qt_leaves_alone() -> None:
     assert uris(b"/a;[1]") == ["file:///a%3B%5B1%5D", "file:///a;[1]"]
+
+
+def test_as_gwenview_writes_it() -> None:
+    """The form is the one that it gave."""
+    path = "/é/Mum & Dad/50% #1? [2].JPG"
+    assert gwenview_uri(path.encode()) == "file:///é/Mum & Dad/50%25 %231%3F [2].JPG"
 
 
 def test_the_name_of_the_entry() -> None:

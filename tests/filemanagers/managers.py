@@ -1,4 +1,4 @@
-"""The file managers, as Debian has them: how each is started."""
+"""The file managers, and two viewers that browse, as Debian has them: how each is started."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ class FileManager:
     window_class: str
     desktop: str
     """``XDG_CURRENT_DESKTOP`` of the desktop it belongs to."""
+    tells_of_first: bool = False
+    """Whether it marks the first photo, in a frame that hides it from us, and reads what it says of itself."""
 
 
 MANAGERS = {
@@ -23,5 +25,12 @@ MANAGERS = {
         FileManager("thunar", ("thunar",), "thunar", "XFCE"),
         FileManager("nautilus", ("nautilus", "--new-window"), "nautilus", "GNOME"),
         FileManager("dolphin", ("dolphin", "--new-window"), "dolphin", "KDE"),
+        FileManager("caja", ("caja", "--no-desktop"), "caja", "MATE"),
+        FileManager("nemo", ("nemo",), "nemo", "X-Cinnamon"),
+        FileManager("pcmanfm", ("pcmanfm",), "pcmanfm", "LXDE"),
+        FileManager("pcmanfm-qt", ("pcmanfm-qt",), "pcmanfm-qt", "LXQt"),
+        # It would be dark, and no picture told from what is around it.
+        FileManager("gthumb", ("env", "GTK_THEME=Adwaita", "gthumb"), "gthumb", "GNOME"),
+        FileManager("gwenview", ("gwenview",), "gwenview", "KDE", tells_of_first=True),
     )
 }

@@ -91,14 +91,30 @@ class Person:
                     found.append(int(entry.name))
         return found
 
+    def processes_of(self, program: str) -> list[int]:
+        """Those whose program's name begins so."""
+        return [pid for pid in self.processes() if _name(pid).startswith(program)]
+
     def end_processes(self) -> None:
         """Whatever a session leaves behind: buses, thumbnailers, settings daemons."""
+        self.end_processes_of("")
+
+    def end_processes_of(self, program: str) -> None:
+        """End those whose program's name begins so."""
         for signum in (signal.SIGTERM, signal.SIGKILL):
-            for pid in self.processes():
+            for pid in self.processes_of(program):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signum)
             with contextlib.suppress(TimeoutError):
-                wait_until(lambda: not self.processes(), _PATIENCE)
+                wait_until(lambda: not self.processes_of(program), _PATIENCE)
+
+
+def _name(process: int) -> str:
+    """Of its program; nothing if it is gone."""
+    try:
+        return Path(f"/proc/{process}/comm").read_text()
+    except OSError:
+        return ""
 
 
 def _lives(process: Path) -> bool:

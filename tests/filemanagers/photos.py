@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
 from tests.filemanagers.album import Album
 from tests.filemanagers.person import Person
+from tests.scratch import wait_until
 from tests.whole.local_icloud import LocalICloud
+
+_LAID = 60.0
+"""Seconds for the thumbnails of an album that fits into a window."""
 
 
 class Photos:
@@ -37,6 +42,15 @@ class Photos:
 
     def unmount(self) -> None:
         self.icloudfs("unmount", self.mount_point)
+
+    def lay_thumbnails(self, album: Album) -> None:
+        """Look at an album's folder as its owner, and wait until all that comes of it is done."""
+        self.person.run("ls", self.folder_of(album))
+        wait_until(lambda: not self._folders_waiting(), _LAID)
+
+    def _folders_waiting(self) -> int:
+        status = json.loads(self.icloudfs("status", "--json"))
+        return int(status["now"]["thumbnails"]["folders_waiting"])
 
     def folder_of(self, album: Album) -> Path:
         return self.mount_point / "Albums" / album.title

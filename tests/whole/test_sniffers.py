@@ -42,6 +42,10 @@ LOOKS_FURTHER = (
 LOOKS_INTO_A_FILM = {
     ("head", "-c", "100"): 2 * MIB,
     ("ffprobe", "-v", "error", "-show_format"): 4 * MIB,
+    # Its index comes last; what lies between is not asked for.
+    ("exiftool", "-fast"): 4 * MIB,
+    ("exiftool",): 4 * MIB,
+    ("ffmpegthumbnailer", "-s", "128", "-c", "png", "-o", "/dev/null", "-i"): 8 * MIB,
     # It reads the first and the last 7 MiB, and what follows the first ones is on its way by then.
     ("file", "--brief"): 30 * MIB,
 }
