@@ -90,6 +90,8 @@ async def _unmount_in_peace(place: Path) -> None:
     complaint: str | None = None
     deadline = trio.current_time() + GRACE
     while trio.current_time() < deadline:
+        if await trio.to_thread.run_sync(mount_table.mounted_at, place) is None:
+            return  # somebody has, and the session lasts because a container has a copy of the mount
         complaint = await fusermount.unmount(place)
         if complaint is None:
             return

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -13,6 +15,10 @@ from icloudfs.mount import fusermount, mount_table, special
 
 DAEMON_TIMEOUT = 20.0
 """Seconds to wait for the daemon's end after the folder is free."""
+
+_BY_ITSELF = 2.0
+"""Seconds in which it ends without a word. It does not while a container or a sandbox that was begun meanwhile
+has a copy of the mount: then it is told to."""
 
 _ANSWER_TIMEOUT = 2.0
 """Seconds a daemon gets to say who it is; one that hangs does not."""
@@ -92,6 +98,11 @@ async def _daemon_of(place: Path) -> int | None:
 async def _wait_for_end(process: int) -> None:
     """Wait for the end of the process behind a descriptor, and close it."""
     try:
+        with trio.move_on_after(_BY_ITSELF):
+            await trio.lowlevel.wait_readable(process)
+            return
+        with suppress(ProcessLookupError, PermissionError):
+            signal.pidfd_send_signal(process, signal.SIGTERM)
         with trio.move_on_after(DAEMON_TIMEOUT):
             await trio.lowlevel.wait_readable(process)
     finally:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
+from tests.scratch import wait_until
 from tests.whole.library import Library
 
 
@@ -42,6 +45,26 @@ def test_unmount_waits_for_the_end_of_the_daemon(library: Library) -> None:
     assert daemon not in library.scratch.processes()
     assert not library.is_mounted
     assert library.status()["running"] is None
+
+
+def test_unmount_ends_a_daemon_whose_mount_a_container_has_copied(library: Library) -> None:
+    """While it does, the kernel does not tell the daemon that the folder is gone."""
+    library.mount()
+    daemon = library.daemon
+    container = library.scratch.start(
+        "unshare", "--mount", "--propagation", "private", "cat", stdin=subprocess.PIPE
+    )
+    namespace = Path(f"/proc/{container.pid}/ns/mnt")
+    wait_until(lambda: namespace.readlink() != Path("/proc/self/ns/mnt").readlink())
+    began = time.monotonic()
+
+    library.unmount()
+
+    assert time.monotonic() - began < 10
+    assert daemon not in library.scratch.processes()
+    assert container.poll() is None
+    container.kill()
+    container.wait()
 
 
 def test_a_signal_ends_a_mount_that_is_in_use(library: Library) -> None:
