@@ -24,7 +24,7 @@ from icloudfs.desktop.desktop import Desktop
 from icloudfs.desktop.seeder import Seeder
 from icloudfs.desktop.seeds import DATABASE, Seeds, thumbnails_directory
 from icloudfs.errors import LoginNeeded, one_error
-from icloudfs.library import Library, opened
+from icloudfs.library import Library, SyncResult, opened
 from icloudfs.mount import answering, mount_table, mounting
 from icloudfs.mount.acting import acting
 from icloudfs.mount.kernel import Kernel
@@ -144,11 +144,12 @@ class _Mount:
 
     async def _sync(self) -> None:
         try:
-            await self._library.sync(messages.Sync())
+            result = await self._library.sync(messages.Sync())
         except LoginNeeded:
             await self._notice.session_ran_out()
             raise
         self._notice.session_is_good()
+        _log_sync(result)
         if self._seeder is not None:
             self._seeder.synced()
 
@@ -175,6 +176,14 @@ class _Mount:
                 await kernel.apply(changes)
                 if self._seeder is not None:
                     self._seeder.changed(changes)
+
+
+def _log_sync(result: SyncResult) -> None:
+    """One that found nothing new is worth no line."""
+    level = logging.INFO if result.seen or result.downloaded or result.failed else logging.DEBUG
+    told = "synced: %d photos seen, %d files downloaded, %d failed"
+    figures = result.seen, result.downloaded, result.failed
+    log.log(level, told, *figures, extra={"event": "sync.done"})
 
 
 def _seeder(library: Library, mount_point: Path) -> Seeder | None:

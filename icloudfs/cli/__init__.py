@@ -92,6 +92,7 @@ def main() -> None:
 
 
 def _complain(sentence: str, hint: str) -> None:
-    click.echo(f"icloudfs: {sentence}", err=True)
+    mark = logs.mark_of_error()
+    click.echo(f"{mark}icloudfs: {sentence}", err=True)
     if hint:
-        click.echo(f"  {hint}", err=True)
+        click.echo(f"{mark}  {hint}", err=True)

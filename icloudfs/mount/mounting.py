@@ -53,7 +53,7 @@ async def serve(
             service.stopping()
             with limits.waiting_ends(operations.stage.mounted):
                 pyfuse3.close()  # lazily, should it still be mounted
-    log.info("unmounted %s", place)
+    log.info("unmounted %s", place, extra={"event": "unmounted"})
 
 
 def _ending_signals() -> list[signal.Signals]:
@@ -72,7 +72,7 @@ def _mount(place: Path, operations: Operations) -> None:
             written.seek(0)
             complaint = written.read().decode("utf-8", "replace")
             raise fusermount.meaning(complaint) from error
-    log.info("mounted %s on %s", operations.settings.source, place)
+    log.info("mounted %s on %s", operations.settings.source, place, extra={"event": "mounted"})
 
 
 async def _serve_until_told(place: Path, signals: AsyncIterator[int], service: Service) -> None:

@@ -57,7 +57,8 @@ class Schedule:
 
     def _report(self, error: IcloudfsError) -> None:
         if str(error) != str(self.last_error):
-            log.warning("%s %s", error, error.hint)
+            event = "sign-in.needed" if isinstance(error, LoginNeeded) else "sync.failed"
+            log.warning("%s %s", error, error.hint, extra={"event": event})
         self.last_error = error
 
     def _pause_after(self, error: IcloudfsError, last: float) -> float:
