@@ -29,6 +29,7 @@ COMMANDS = (
     "verify",
     "cache",
     "desktop",
+    "install-units",
     "doctor",
     "simulator",
     "demo",
