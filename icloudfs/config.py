@@ -112,12 +112,13 @@ def load(
     flags: Mapping[str, Any],
     file: Path | None = None,
     environment: Mapping[str, str] = os.environ,
+    defaults: Mapping[str, Any] | None = None,
 ) -> Settings:
-    """The settings in force. ``flags`` that are None were not given.
+    """The settings in force. ``flags`` that are None were not given; ``defaults`` are a command's own.
 
     Raises ConfigError, naming the key and where it was read.
     """
-    merged: dict[str, Any] = {}
+    merged: dict[str, Any] = dict(defaults or {})
     path = file or default_file()
     _merge(merged, _read_file(path, required=file is not None), f"in {path}")
     _merge(merged, _from_environment(environment), "in the environment")

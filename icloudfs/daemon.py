@@ -24,17 +24,19 @@ from icloudfs.desktop.desktop import Desktop
 from icloudfs.desktop.seeder import Seeder
 from icloudfs.desktop.seeds import DATABASE, Seeds, thumbnails_directory
 from icloudfs.errors import LoginNeeded, one_error
-from icloudfs.library import Library, opened
-from icloudfs.mount import mount_table, mounting
+from icloudfs.library import Library, SyncResult, opened
+from icloudfs.mount import answering, mount_table, mounting
 from icloudfs.mount.acting import acting
 from icloudfs.mount.kernel import Kernel
 from icloudfs.mount.live import Live
 from icloudfs.mount.neighbours import Neighbours
 from icloudfs.mount.operations import Operations
+from icloudfs.mount.service import Service
 from icloudfs.mount.settings import MountSettings
 from icloudfs.mount.volume import Volume
 from icloudfs.mount.xattrs import Xattrs
 from icloudfs.notice import SignInNotice
+from icloudfs.standing import Standing
 from icloudfs.state import catalogue
 from icloudfs.sync.schedule import Schedule
 from icloudfs.tree.changes import Change
@@ -91,6 +93,8 @@ class _Mount:
         self._interval = library.settings.interval
         self._notice = SignInNotice(library.settings.username)
         self._schedule = Schedule(self._sync, self._interval)
+        library.wake = self._schedule.wake
+        self._service = Service()
         self._neighbours = Neighbours(
             library.cache,
             library.database.path,
@@ -120,18 +124,32 @@ class _Mount:
                 nursery.start_soon(self._keep_going, self._neighbours.run)
                 if self._seeder is not None:
                     nursery.start_soon(self._keep_going, self._seeder.run)
+                if self._service.is_watched:
+                    nursery.start_soon(self._keep_going, self._attend)
+                    nursery.start_soon(self._keep_going, self._tell_standing)
                 ready()
 
-            await mounting.serve(self._mount_point, self._operations, ready=mounted)
+            await mounting.serve(
+                self._mount_point, self._operations, ready=mounted, service=self._service
+            )
             nursery.cancel_scope.cancel()
+
+    async def _attend(self) -> None:
+        await answering.attend(self._service, lambda: self._operations.stage.mounted)
+
+    async def _tell_standing(self) -> None:
+        standing = Standing(self._library, self._schedule)
+        async for text in standing.texts():
+            self._service.stands(text)
 
     async def _sync(self) -> None:
         try:
-            await self._library.sync(messages.Sync())
+            result = await self._library.sync(messages.Sync())
         except LoginNeeded:
             await self._notice.session_ran_out()
             raise
         self._notice.session_is_good()
+        _log_sync(result)
         if self._seeder is not None:
             self._seeder.synced()
 
@@ -158,6 +176,14 @@ class _Mount:
                 await kernel.apply(changes)
                 if self._seeder is not None:
                     self._seeder.changed(changes)
+
+
+def _log_sync(result: SyncResult) -> None:
+    """One that found nothing new is worth no line."""
+    level = logging.INFO if result.seen or result.downloaded or result.failed else logging.DEBUG
+    told = "synced: %d photos seen, %d files downloaded, %d failed"
+    figures = result.seen, result.downloaded, result.failed
+    log.log(level, told, *figures, extra={"event": "sync.done"})
 
 
 def _seeder(library: Library, mount_point: Path) -> Seeder | None:

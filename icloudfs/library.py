@@ -33,7 +33,7 @@ from icloudfs.control import client, messages, server
 from icloudfs.control.messages import Request
 from icloudfs.control.socket import socket_path
 from icloudfs.errors import AlreadyRunning, ConfigError, one_error
-from icloudfs.progress import Note, Progress, Report, to_nobody
+from icloudfs.progress import IDLE, Note, Progress, Report, to_nobody
 from icloudfs.state import contents, lock, runs
 from icloudfs.state.database import Database, database_path
 from icloudfs.state.lock import WriterLock
@@ -57,6 +57,10 @@ _LOOK_EVERY = 0.05
 
 def _unheard(changes: list[Change]) -> None:
     """Nothing is mounted that could have old entries."""
+
+
+def _nothing() -> None:
+    """Nobody waits who could be woken."""
 
 
 def tree_of(settings: Settings) -> Tree:
@@ -165,7 +169,10 @@ class Library:
         self.seeding: Callable[[], dict[str, int]] | None = None
         """What the desktop's thumbnails come to, where a mount lays them."""
         self._listeners: set[Report] = set()
-        self._now = Progress("idle")
+        self.wake: Callable[[], None] = _nothing
+        """Has iCloud looked at now instead of in a while, where a schedule waits."""
+        self.now = IDLE
+        """What is under way."""
         self._sync = Sync(
             database,
             icloud,
@@ -204,6 +211,8 @@ class Library:
                 return await verify(self.cache, checksums=checksums, repair=repair, report=report)
             case messages.Look():
                 return self._look()
+            case messages.SignedIn():
+                return self.wake()
 
     # -- sync ----------------------------------------------------------------------------------
 
@@ -229,20 +238,20 @@ class Library:
             return result
         finally:
             self._listeners.discard(report)
-            self._now = Progress("idle")
+            self.now = IDLE
 
     def _telling(self, report: Report) -> Report:
         """Like ``report``, and shown by ``status``."""
 
         def tell(told: Progress | Note) -> None:
             if isinstance(told, Progress):
-                self._now = told
+                self.now = told
             report(told)
 
         return tell
 
     def _report(self, progress: Progress) -> None:
-        self._now = progress
+        self.now = progress
         for listener in list(self._listeners):
             listener(progress)
 
@@ -355,7 +364,8 @@ class Library:
 
     def _look(self) -> dict[str, Any]:
         return {
-            "sync": self._now,
+            "sync": self.now,
+            "sign_in_needed": self.icloud.person_needed is not None,
             "cache_bytes": self.cache.usage,
             "thumbnails": {
                 "kept": self.cache.thumbnails_kept.count,

@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+from icloudfs.units import size
+
 Unit = Literal["items", "bytes"]
 
 
@@ -20,12 +22,20 @@ class Progress(msgspec.Struct, frozen=True, tag=True):
     """None while nobody knows."""
     unit: Unit = "items"
 
+    def __str__(self) -> str:
+        shown = size if self.unit == "bytes" else str
+        of = "" if self.total is None else f" of {shown(self.total)}"
+        return f"{self.what}, {shown(self.done)}{of}"
+
 
 class Note(msgspec.Struct, frozen=True, tag=True):
     """Something that the person who waits should know now rather than at the end."""
 
     text: str
 
+
+IDLE = Progress("idle")
+"""Nothing is under way."""
 
 Report = Callable[[Progress | Note], None]
 """Takes a step or a note; must return at once."""

@@ -206,6 +206,11 @@ class ICloud:
         self.store.session.adopt(draft)
         self.store.save()
 
+    @property
+    def person_needed(self) -> IcloudfsError | None:
+        """Why nothing goes on until somebody signs in, if that is so as far as is known."""
+        return self._person_needed
+
     # -- the session, with nobody at hand ------------------------------------------------------
 
     async def ensure_session(self) -> None:

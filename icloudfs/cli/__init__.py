@@ -6,11 +6,13 @@ import importlib
 import os
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import click
 
 from icloudfs import __version__, logs
+from icloudfs.cli import mount_helper
 from icloudfs.errors import IcloudfsError, foremost
 
 COMMANDS = (
@@ -27,10 +29,13 @@ COMMANDS = (
     "verify",
     "cache",
     "desktop",
+    "install-units",
     "doctor",
     "simulator",
     "demo",
 )
+
+ALIASES = {"umount": "unmount"}
 
 
 class _Commands(click.Group):
@@ -40,7 +45,7 @@ class _Commands(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002
-        name = {"umount": "unmount"}.get(name, name)
+        name = ALIASES.get(name, name)
         if name not in COMMANDS:
             return None
         command = importlib.import_module(f"icloudfs.cli.{name.replace('-', '_')}").command
@@ -66,21 +71,29 @@ def icloudfs() -> None:
 
 
 def main() -> None:
-    """Run a command. Errors of our own become one sentence, a hint and an exit code."""
+    """Run a command, or what mount(8) asks for."""
+    if mount_helper.is_asked(sys.argv):
+        code = _code_of(lambda: mount_helper.run(sys.argv))
+        sys.exit(mount_helper.FAILED if code else 0)
+    sys.exit(_code_of(lambda: icloudfs.main(standalone_mode=False)))
+
+
+def _code_of(do: Callable[[], object]) -> int:
+    """The exit code of doing it. Errors of our own become one sentence and a hint."""
     try:
-        icloudfs.main(standalone_mode=False)
+        do()
     except click.exceptions.Abort:
-        sys.exit(128 + signal.SIGINT)
+        return 128 + signal.SIGINT
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
+        return error.exit_code
     except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
+        return 128 + signal.SIGINT
     except IcloudfsError as error:
         _complain(str(error), error.hint)
-        sys.exit(error.exit_code)
+        return error.exit_code
     except Exception as error:
         logs.unforeseen(error)
         what = foremost(error)
@@ -88,10 +101,12 @@ def main() -> None:
             f"something unforeseen happened: {type(what).__name__}: {what}".rstrip(": "),
             "Please report it, with what --log-level debug prints.",
         )
-        sys.exit(1)
+        return 1
+    return 0
 
 
 def _complain(sentence: str, hint: str) -> None:
-    click.echo(f"icloudfs: {sentence}", err=True)
+    mark = logs.mark_of_error()
+    click.echo(f"{mark}icloudfs: {sentence}", err=True)
     if hint:
-        click.echo(f"  {hint}", err=True)
+        click.echo(f"{mark}  {hint}", err=True)

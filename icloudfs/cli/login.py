@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from contextlib import suppress
 
 import click
 import trio
@@ -22,8 +23,16 @@ from icloudfs.apple import (
 from icloudfs.cli.options import account_options, with_account
 from icloudfs.config import Settings, make_state_directory
 from icloudfs.connection import connected
-from icloudfs.errors import LoginNeeded
+from icloudfs.control import client
+from icloudfs.control.messages import SignedIn
+from icloudfs.control.socket import socket_path
+from icloudfs.errors import IcloudfsError, LoginNeeded
 from icloudfs.passwords import keep_in_keyring, kept_password
+from icloudfs.progress import to_nobody
+from icloudfs.state import lock
+
+_PATIENCE = 2.0
+"""Seconds for a running icloudfs to hear of it."""
 
 
 @click.command("login")
@@ -47,7 +56,17 @@ def command(settings: Settings, code: str | None, sms: bool, save_password: bool
         trio.run(_login, settings, password, code, sms)
     if save_password:
         keep_in_keyring(settings.username, password or _ask_password(settings.username))
+    trio.run(_tell_running, settings)
     click.echo(f"Signed in as {settings.username}.")
+
+
+async def _tell_running(settings: Settings) -> None:
+    """A mount that waited for this goes on at once; one that does not hear it does in a while."""
+    if lock.holder(settings.cookie_directory, settings.username) is None:
+        return
+    path = socket_path(settings.cookie_directory, settings.username)
+    with trio.move_on_after(_PATIENCE), suppress(IcloudfsError):
+        await client.ask(path, SignedIn(), to_nobody)
 
 
 def _waits_for_code(settings: Settings) -> bool:

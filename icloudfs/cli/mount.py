@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import trio
 
+from icloudfs import journal
 from icloudfs.apple.session import stem
 from icloudfs.cli.options import account_options, with_account
 from icloudfs.config import Settings, make_state_directory
@@ -54,20 +55,26 @@ def command(settings: Settings, mount_point: Path, foreground: bool) -> None:
     """Mount the library on an empty folder.
 
     Returns when the folder can be used. 'icloudfs unmount' or 'umount' ends it. Without --log-file the
-    log is kept beside the state.
+    log is kept beside the state, or by the journal if systemd does the mount.
     """
     settings = with_account(settings)
     if foreground:
         _serve(settings, mount_point.absolute())
         return
+    if settings.log_file is None and journal.is_standard_error():
+        background.start(_again("--foreground"), output=None)
+        return
     log_file = settings.log_file or _default_log(settings)
-    background.start(_again("--foreground", "--log-file", str(log_file)), log_file=log_file)
+    background.start(_again("--foreground", "--log-file", str(log_file)), output=log_file)
 
 
 def _again(*options: str) -> list[str]:
-    """The command that is running, with more options. They come first: '--' may end the options."""
+    """The command that is running, with more options. They come first: '--' may end the options.
+
+    ``-P``: what is called icloudfs in the directory where one happens to be is not us.
+    """
     command, *arguments = sys.argv[1:]
-    return [sys.executable, "-m", "icloudfs", command, *options, *arguments]
+    return [sys.executable, "-P", "-m", "icloudfs", command, *options, *arguments]
 
 
 def _default_log(settings: Settings) -> Path:

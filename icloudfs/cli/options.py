@@ -48,7 +48,7 @@ def account_options(*, log_level: str) -> Callable[[F], F]:
         def with_settings(config_file: Path | None, **flags: Any) -> Any:
             names = Settings.__struct_fields__
             chosen = {key: flags.pop(key) for key in list(flags) if key in names}
-            settings = config.load({"log_level": log_level} | _given(chosen), config_file)
+            settings = config.load(_given(chosen), config_file, defaults={"log_level": log_level})
             logs.configure(settings.log_level, settings.log_file)
             return function(settings=settings, **flags)
 

@@ -25,7 +25,7 @@ from icloudfs.control import client
 from icloudfs.control.messages import Look
 from icloudfs.control.socket import socket_path
 from icloudfs.errors import IcloudfsError
-from icloudfs.progress import Progress, to_nobody
+from icloudfs.progress import IDLE, Progress, to_nobody
 from icloudfs.state import lock
 from icloudfs.state.database import database_path, look
 from icloudfs.state.summary import Run, Summary, ZoneState, list_status, summarise
@@ -177,6 +177,8 @@ def _lines(settings: Settings, everything: dict[str, Any]) -> Iterator[str]:
 def _sign_in(everything: dict[str, Any]) -> str:
     if not everything["signed_in"]:
         return "needed: icloudfs login"
+    if (everything.get("now") or {}).get("sign_in_needed"):
+        return "run out; sign in again: icloudfs login"
     if not everything["trusted_until"]:
         return "kept"
     left = everything["trusted_until"] - time.time()
@@ -199,11 +201,7 @@ def _running(everything: dict[str, Any]) -> str:
     if everything["now"] is None:
         return f"{everything['running']}, does not answer"
     now = msgspec.convert(everything["now"]["sync"], Progress)
-    if now.what == "idle":
-        return str(everything["running"])
-    shown = size if now.unit == "bytes" else str
-    of = "" if now.total is None else f" of {shown(now.total)}"
-    return f"{everything['running']}; {now.what}, {shown(now.done)}{of}"
+    return str(everything["running"]) if now == IDLE else f"{everything['running']}; {now}"
 
 
 def _listing(zone: ZoneState) -> str:

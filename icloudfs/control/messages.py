@@ -73,7 +73,11 @@ class Look(msgspec.Struct, frozen=True, tag=True):
     """What is going on now."""
 
 
-Request = Sync | RetryFailed | Prefetch | Evict | Pin | ImportExisting | Verify | Look
+class SignedIn(msgspec.Struct, frozen=True, tag=True):
+    """Somebody has signed in: go on where the sign-in was missing."""
+
+
+Request = Sync | RetryFailed | Prefetch | Evict | Pin | ImportExisting | Verify | Look | SignedIn
 
 
 class Done(msgspec.Struct, frozen=True, tag=True):

@@ -40,29 +40,34 @@ class StartFailed(IcloudfsError):
         self.exit_code = outcome.exit_code
 
 
-def start(command: Sequence[str], *, log_file: Path | None = None) -> int:
+def start(command: Sequence[str], *, output: Path | None) -> int:
     """Start the daemon ``command`` and wait until its mount is ready; returns its process id.
 
-    What it prints goes to the end of ``log_file``, or nowhere. Raises StartFailed with the error the daemon
-    reported, MountPointError if it ended without a word.
+    What it prints goes to the end of the file ``output``, or to where ours goes. Raises StartFailed with the
+    error the daemon reported, MountPointError if it ended without a word.
     """
     reading, writing = os.pipe()
     try:
-        with _opened(log_file) as output:
+        with _opened(output) as printed:
             daemon = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
+                stdout=printed,
+                stderr=printed,
                 pass_fds=[writing],
                 env=os.environ | {VARIABLE: str(writing)},
             )
+    except OSError as error:
+        os.close(reading)
+        raise MountPointError(
+            f"The daemon cannot be started: {error.filename}: {error.strerror}."
+        ) from error
     finally:
         os.close(writing)
     with os.fdopen(reading, "rb") as told:
         outcome = _decode(told.readline())
     if outcome is None:
-        raise _silent_death(daemon.wait(), log_file)
+        raise _silent_death(daemon.wait(), output)
     if not outcome.ready:
         daemon.wait()
         raise StartFailed(outcome)
@@ -73,9 +78,9 @@ def start(command: Sequence[str], *, log_file: Path | None = None) -> int:
 
 
 @contextlib.contextmanager
-def _opened(log_file: Path | None) -> Iterator[int | IO[bytes]]:
+def _opened(log_file: Path | None) -> Iterator[IO[bytes] | None]:
     if log_file is None:
-        yield subprocess.DEVNULL
+        yield None
         return
     with log_file.open("ab") as output:
         yield output
@@ -92,7 +97,7 @@ def _silent_death(code: int, log_file: Path | None) -> MountPointError:
     how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
     return MountPointError(
         f"The daemon ended {how} before the folder was mounted.",
-        hint=f"See {log_file}." if log_file else "Run it with --foreground to see why.",
+        hint=f"See {log_file}." if log_file else "",
     )
 
 

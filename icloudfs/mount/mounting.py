@@ -13,6 +13,7 @@ import trio
 
 from icloudfs.mount import fusermount, limits, mount_point, mount_table, session_loop
 from icloudfs.mount.operations import Operations
+from icloudfs.mount.service import Service
 
 log = logging.getLogger(__name__)
 
@@ -28,14 +29,18 @@ _SWITCH_INTERVAL = 0.0005
 take 6.6 ms instead of 33 µs (facts/fuse.md §0.10)."""
 
 
-async def serve(path: Path, operations: Operations, *, ready: Callable[[], None]) -> None:
+async def serve(
+    path: Path, operations: Operations, *, ready: Callable[[], None], service: Service | None = None
+) -> None:
     """Mount on ``path``, call ``ready``, and serve until unmounted, by whomever, or told to stop.
 
-    SIGINT and SIGTERM unmount; a second one does it at once. Returning normally means a clean end. Raises
-    MountPointError if it could not be mounted, IcloudfsError if this pyfuse3 is not known.
+    SIGINT, SIGTERM and SIGHUP (its terminal is closed) unmount; a second one does it at once.
+    ``service`` is told that the end begins. Returning normally means a clean end. Raises MountPointError if it
+    could not be mounted, IcloudfsError if this pyfuse3 is not known.
     """
     session_loop.check_version()
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    service = service or Service({})
+    with trio.open_signal_receiver(*_ending_signals()) as signals:
         place = await mount_point.prepare(path)
         sys.setswitchinterval(_SWITCH_INTERVAL)
         _mount(place, operations)
@@ -43,11 +48,18 @@ async def serve(path: Path, operations: Operations, *, ready: Callable[[], None]
             operations.stage.mounted = mount_table.mounted_at(place)
             operations.direct_until_whole = not limits.raise_background_limit(place)
             ready()
-            await _serve_until_told(place, signals)
+            await _serve_until_told(place, signals, service)
         finally:
+            service.stopping()
             with limits.waiting_ends(operations.stage.mounted):
                 pyfuse3.close()  # lazily, should it still be mounted
-    log.info("unmounted %s", place)
+    log.info("unmounted %s", place, extra={"event": "unmounted"})
+
+
+def _ending_signals() -> list[signal.Signals]:
+    """All three, unless it was started with ``nohup``."""
+    ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([] if ignored else [signal.SIGHUP])]
 
 
 def _mount(place: Path, operations: Operations) -> None:
@@ -60,20 +72,21 @@ def _mount(place: Path, operations: Operations) -> None:
             written.seek(0)
             complaint = written.read().decode("utf-8", "replace")
             raise fusermount.meaning(complaint) from error
-    log.info("mounted %s on %s", operations.settings.source, place)
+    log.info("mounted %s on %s", operations.settings.source, place, extra={"event": "mounted"})
 
 
-async def _serve_until_told(place: Path, signals: AsyncIterator[int]) -> None:
+async def _serve_until_told(place: Path, signals: AsyncIterator[int], service: Service) -> None:
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_unmount_when_told, place, signals, nursery.cancel_scope)
+        nursery.start_soon(_unmount_when_told, place, signals, service, nursery.cancel_scope)
         await session_loop.serve()
         nursery.cancel_scope.cancel()
 
 
 async def _unmount_when_told(
-    place: Path, signals: AsyncIterator[int], session: trio.CancelScope
+    place: Path, signals: AsyncIterator[int], service: Service, session: trio.CancelScope
 ) -> None:
     log.info("%s: unmounting", signal.Signals(await anext(signals)).name)
+    service.stopping()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_cancel_when_told_again, signals, session)
         await _unmount_in_peace(place)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable
 
 import trio
@@ -29,6 +30,8 @@ class Schedule:
         self._wanted = trio.Event()
         self.last_error: IcloudfsError | None = None
         """Why the last run failed; None after one that went well."""
+        self.went_well_at: float | None = None
+        """When one last did, in seconds since the epoch."""
 
     def wake(self) -> None:
         """Run now, or once more if a run is under way."""
@@ -48,12 +51,14 @@ class Schedule:
                 if self.last_error is not None:
                     log.info("iCloud answers again")
                 self.last_error = None
+                self.went_well_at = time.time()
                 pause = _FIRST_PAUSE
             await self._sleep(self._interval if self.last_error is None else pause)
 
     def _report(self, error: IcloudfsError) -> None:
         if str(error) != str(self.last_error):
-            log.warning("%s %s", error, error.hint)
+            event = "sign-in.needed" if isinstance(error, LoginNeeded) else "sync.failed"
+            log.warning("%s %s", error, error.hint, extra={"event": event})
         self.last_error = error
 
     def _pause_after(self, error: IcloudfsError, last: float) -> float:

@@ -99,6 +99,7 @@ def test_help_of_every_command(scratch: Scratch, command: str) -> None:
     assert "  --log-level" in shown or command in (
         "unmount",
         "desktop",
+        "install-units",
         "simulator",
         "demo",
         "control",

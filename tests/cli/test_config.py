@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
 from icloudfs import config
+from icloudfs.cli.options import account_options
 from icloudfs.config import Settings, load, parse_octal
 from icloudfs.errors import ConfigError
 from icloudfs.tree.layout import PRIVATE_VIEWS, View
@@ -59,6 +62,31 @@ def test_every_layer_adds_what_the_others_leave_out(file: Path) -> None:
     assert settings.username == "variable@example.com"
     assert (settings.cache_limit, settings.noxattr) == (1 << 30, True)
     assert (settings.umask, settings.timeout) == (0o077, 5.0)
+
+
+def test_a_command_s_own_default_is_the_farthest_layer(file: Path) -> None:
+    """``status`` logs errors only, unless somebody wants more."""
+    own = {"log_level": "error"}
+    assert load({}, file, {}, own).log_level == "error"
+    file.write_text('log_level = "warning"\n')
+    assert load({}, file, {}, own).log_level == "warning"
+    assert load({}, file, {"ICLOUDFS_LOG_LEVEL": "info"}, own).log_level == "info"
+    assert load({"log_level": "debug"}, file, {}, own).log_level == "debug"
+
+
+def test_the_log_level_of_the_environment_reaches_a_command(tmp_path: Path) -> None:
+    seen = []
+
+    @click.command()
+    @account_options(log_level="error")
+    def command(settings: Settings) -> None:
+        seen.append(settings.log_level)
+
+    none = ["--config", str(tmp_path / "config.toml")]
+    (tmp_path / "config.toml").write_text("")
+    for environment in ({}, {"ICLOUDFS_LOG_LEVEL": "warning"}):
+        CliRunner().invoke(command, none, env=environment, catch_exceptions=False)
+    assert seen == ["error", "warning"]
 
 
 def test_a_variable_that_is_set_to_nothing_is_none(file: Path) -> None:

@@ -22,7 +22,7 @@ before = os.getpgrp()
 
 
 def start(program: str, log: Path | None = None) -> int:
-    return background.start([sys.executable, "-c", PRELUDE + program], log_file=log)
+    return background.start([sys.executable, "-c", PRELUDE + program], output=log)
 
 
 def test_it_returns_when_the_child_is_ready(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tests.scratch import wait_until
 from tests.whole.library import Library
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_foreground_mount(library: Library, signum: signal.Signals) -> None:
     served = library.serve()
     assert library.views()

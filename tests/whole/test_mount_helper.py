@@ -1,0 +1,118 @@
+"""As mount(8) does it: with two words and options, in an empty environment."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.scratch import ICLOUDFS, Scratch, wait_until
+from tests.whole.library import Library
+
+
+@pytest.fixture
+def helper(scratch: Scratch) -> Path:
+    """``mount.icloudfs``, as ``install-units`` links it."""
+    link = scratch.folder / "mount.icloudfs"
+    link.symlink_to(ICLOUDFS)
+    return link
+
+
+@pytest.fixture
+def config(library: Library, scratch: Scratch) -> Iterator[Path]:
+    """What the environment says elsewhere: a line in fstab has none."""
+    path = scratch.folder / "config.toml"
+    path.write_text(
+        f'endpoint = "{library.icloud.url}"\n'
+        f'cookie_directory = "{library.state}"\n'
+        f'cache_dir = "{library.cache}"\n'
+        "thumbnails = false\n"
+    )
+    yield path
+    library.end()
+
+
+def mount(
+    library: Library, helper: Path, options: str, *flags: str, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """In an environment with nothing in it but the mark that tells our processes from others."""
+    (mark,) = [name for name in library.scratch.environment if name == "ICLOUDFS_TEST"]
+    return subprocess.run(
+        [helper, library.icloud.account.apple_id, library.mount_point, *flags, "-o", options],
+        env={mark: library.scratch.environment[mark]},
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_mounted_and_unmounted(library: Library, helper: Path, config: Path) -> None:
+    done = mount(library, helper, f"rw,_netdev,x-systemd.automount,dev,suid,config={config}")
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Library" in library.views()
+    shown = next(
+        line
+        for line in Path("/proc/self/mounts").read_text().splitlines()
+        if f" {library.mount_point} " in line
+    )
+    assert shown.split()[2] == "fuse.icloudfs"
+    assert {"nosuid", "nodev"} <= set(shown.split()[3].split(","))
+
+    daemon = os.pidfd_open(library.daemon)
+    subprocess.run(["umount", library.mount_point], check=True)
+    wait_until(lambda: library.scratch.processes() == {})
+    os.close(daemon)
+
+
+def test_permissions_as_they_are_asked_for(library: Library, helper: Path, config: Path) -> None:
+    mount(library, helper, f"allow_other,uid=1234,gid=2345,umask=027,config={config}")
+
+    found = next(library.files("Library")).stat()
+    assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (1234, 2345, 0o440)
+
+
+def test_what_lies_about_is_not_run(library: Library, helper: Path, config: Path) -> None:
+    """mount(8) is run by root, from anywhere."""
+    (library.scratch.folder / "icloudfs").mkdir()
+    trap = library.scratch.folder / "icloudfs/__init__.py"
+    sprung = library.scratch.folder / "sprung"
+    trap.write_text(f"import os; os.mkdir({str(sprung)!r})\n")
+    done = mount(library, helper, f"config={config}", cwd=library.scratch.folder)
+    assert done.returncode == 0, done.stderr
+    assert not sprung.exists()
+
+
+def test_why_not(library: Library, helper: Path, config: Path) -> None:
+    for options, complaint in (
+        (f"config={config},fast", "Unknown mount option 'fast'"),
+        (f"config={config},cookie_directory=/nowhere/at/all", "Nobody is signed in"),
+    ):
+        done = mount(library, helper, options)
+        assert done.returncode == 32
+        assert complaint in done.stderr
+        assert not library.is_mounted
+
+
+def test_in_another_mount_namespace(library: Library, helper: Path, config: Path) -> None:
+    apart = library.scratch.start("unshare", "--mount", "sleep", "60")
+    ours = Path("/proc/self/ns/mnt").readlink()
+    wait_until(lambda: Path(f"/proc/{apart.pid}/ns/mnt").readlink() != ours)
+    time.sleep(0.1)
+
+    done = mount(library, helper, f"config={config}", "-N", str(apart.pid))
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not library.is_mounted
+    inside = ["nsenter", f"--mount=/proc/{apart.pid}/ns/mnt"]
+    seen = subprocess.run([*inside, "ls", library.mount_point], capture_output=True, text=True)
+    assert "Library" in seen.stdout
+    subprocess.run([*inside, "umount", library.mount_point], check=True)
+    apart.kill()
+    apart.wait()
