@@ -154,7 +154,9 @@ class Seeds:
 
         Raises ContentError if the JPEG cannot be drawn, and OSError.
         """
-        drawn = {uri: pictures.png(jpeg, self._texts(seed, uri)) for uri in self._wanted(seed.path)}
+        wanted = self._wanted(seed.path)
+        pngs = pictures.pngs(jpeg, [self._texts(seed, uri) for uri in wanted])
+        drawn = dict(zip(wanted, pngs, strict=True))
         size = sum(map(len, drawn.values()))
         if self._row(seed.path) is not None:
             self._unlink(seed.path)
