@@ -364,6 +364,38 @@ async def test_a_wait_for_the_icon_of_a_folder(stage: Stage) -> None:
         assert stage.seeded() == {b"A/%d.JPG" % n for n in range(4)}
 
 
+async def test_a_wait_for_a_folder_is_for_all_its_files_as_fast_as_can_be(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_A_SECOND", 1)
+    folder = stage.folder("A")
+    for number in range(100):
+        stage.library.file(folder, f"{number:03}", checksum=f"{number:03}")
+    async with stage.at_work() as seeder:
+        with trio.fail_after(10):
+            await seeder.laid_in(folder)
+        assert len(stage.seeded()) == 100
+        assert set(stage.asked[: module._AT_ONCE]) == {f"{n:03}" for n in range(module._AT_ONCE)}
+        await seeder.laid_in(folder)
+    assert len(stage.asked) == 100
+
+
+async def test_nobody_waits_for_the_rest_of_a_folder_when_icloud_is_away(stage: Stage) -> None:
+    folder = stage.folder("A")
+    for number in range(100):
+        stage.library.file(folder, f"{number:03}", checksum=f"{number:03}")
+    stage.failure = Offline("away")
+    async with stage.at_work() as seeder:
+        with trio.fail_after(5):
+            await seeder.laid_in(folder)
+        assert seeder.is_away
+        assert len(stage.asked) <= module._AT_ONCE
+        stage.failure = None
+        seeder.synced()
+        await seeder.laid_in(folder)
+        assert len(stage.seeded()) == 100
+
+
 @pytest.mark.parametrize("failure", [Offline("away"), ContentUnavailable("none")])
 async def test_nobody_waits_for_what_cannot_come(stage: Stage, failure: Exception) -> None:
     folder = stage.folder("A")
