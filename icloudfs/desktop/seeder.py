@@ -12,6 +12,7 @@ there are in all. ``find`` opens every folder, too, and must not have every smal
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
@@ -22,7 +23,7 @@ from cachetools import TTLCache
 
 from icloudfs.desktop.desktop import Picture
 from icloudfs.desktop.niced import NicedThread
-from icloudfs.desktop.seeds import Seed, Seeds
+from icloudfs.desktop.seeds import Drawn, Seed, Seeds
 from icloudfs.errors import ContentError, IcloudfsError, one_error
 from icloudfs.tree.changes import Change, EntryAdded, EntryRemoved, InodeChanged
 from icloudfs.tree.directory import Directory, File
@@ -97,6 +98,7 @@ class Seeder:
         """Paths that are being seeded, and who waits for them."""
         self._seen: TTLCache[bytes, Seed] = TTLCache(_SEEN, _SEEN_FOR, trio.current_time)
         """Seeds that lie."""
+        self._drawers = trio.CapacityLimiter(os.cpu_count() or 1)
         self._in_a_hurry_until = 0.0
         self._no_seeds_before = 0.0
         self.is_away = False
@@ -283,7 +285,8 @@ class Seeder:
         try:
             jpeg = await self._picture(wanted.file)
             self.is_away = False
-            await self._thread.run(self._seeds.write, wanted.seed, jpeg)
+            drawn = await self._draw(wanted.seed, jpeg)
+            await self._thread.run(self._seeds.lay, wanted.seed, drawn)
             self._seen[wanted.seed.path] = wanted.seed
         except ContentError as error:
             log.debug("no seed of %s: %s", wanted.file.checksum, error)
@@ -299,6 +302,12 @@ class Seeder:
             self._jobs.clear()
         finally:
             self._ended(wanted.seed.path)
+
+    async def _draw(self, seed: Seed, jpeg: bytes) -> Drawn:
+        """While somebody waits, by as many threads as there are processors, and none of them gives way."""
+        if trio.current_time() > self._in_a_hurry_until:
+            return await self._thread.run(self._seeds.draw, seed, jpeg)
+        return await trio.to_thread.run_sync(self._seeds.draw, seed, jpeg, limiter=self._drawers)
 
     def _wanted(self, path: bytes, ino: int) -> _Wanted | None:
         inode, file = self._directory.getattr(ino), self._directory.file(ino)
