@@ -23,7 +23,7 @@ from icloudfs.control import messages
 from icloudfs.desktop.desktop import Desktop
 from icloudfs.desktop.seeder import Seeder
 from icloudfs.desktop.seeds import DATABASE, Seeds, thumbnails_directory
-from icloudfs.errors import LoginNeeded, one_error
+from icloudfs.errors import IcloudfsError, LoginNeeded, one_error
 from icloudfs.library import Library, SyncResult, opened
 from icloudfs.mount import answering, mount_table, mounting
 from icloudfs.mount.acting import acting
@@ -147,11 +147,19 @@ class _Mount:
             result = await self._library.sync(messages.Sync())
         except LoginNeeded:
             await self._notice.session_ran_out()
+            self._no_answer()
+            raise
+        except IcloudfsError:
+            self._no_answer()
             raise
         self._notice.session_is_good()
         _log_sync(result)
         if self._seeder is not None:
             self._seeder.synced()
+
+    def _no_answer(self) -> None:
+        if self._seeder is not None:
+            self._seeder.is_away = True
 
     async def _keep_going(self, task: Callable[[], Awaitable[None]]) -> None:
         """A bug in what runs beside the mount must not take the mount away: note it, begin again."""

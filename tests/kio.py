@@ -1,5 +1,6 @@
-"""Workers of KDE's input and output as the mount sees them: by the name of a thread, or of a process and its
-first argument. What they do is what those of KIO do, one order after the other."""
+"""Programs that look at files, as the mount sees them: workers of KDE's input and output by the name of a
+thread, or of a process and its first argument; others by the name of their process. What they do is what those
+do, one order after the other."""
 
 from __future__ import annotations
 
@@ -10,6 +11,10 @@ from types import TracebackType
 
 _PROGRAM = """
 import ctypes, os, sys
+from concurrent.futures import ThreadPoolExecutor
+
+def call_this_thread(name):
+    ctypes.CDLL(None).prctl(15, name.encode())  # PR_SET_NAME
 
 def list_folder(path):
     with os.scandir(path) as entries:
@@ -22,9 +27,13 @@ def read(path):
 def hold(path):
     held.append(os.open(path, os.O_RDONLY))
 
+def browse(path):
+    return pool.submit(list_folder, path).result()
+
 held = []
-do = {"list": list_folder, "stat": os.lstat, "read": read, "hold": hold}
-ctypes.CDLL(None).prctl(15, sys.argv[1].encode())  # PR_SET_NAME
+do = {"list": list_folder, "stat": os.lstat, "read": read, "hold": hold, "browse": browse}
+call_this_thread(sys.argv[1])
+pool = ThreadPoolExecutor(1, initializer=call_this_thread, initargs=("pool-1",))
 for line in sys.stdin:
     order, path = line.rstrip("\\n").split(" ", 1)
     try:
@@ -42,6 +51,11 @@ COPIES = LISTS_AS_A_PROCESS
 """A library and the name of the thread."""
 
 
+def browser(name: str) -> tuple[str, str]:
+    """A program that is no worker of KDE's."""
+    return f"{name}.py", name
+
+
 class Worker:
     """One of them. Leave the context and it has ended."""
 
@@ -51,15 +65,15 @@ class Worker:
         program = folder / library
         program.write_text(_PROGRAM)
         self._process = subprocess.Popen(
-            [name, program, name],
-            executable=sys.executable,
+            [sys.executable, program, name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
 
     def order(self, what: str, path: Path) -> None:
-        """Have it list, stat, read or hold open; it does not look at the next order before."""
+        """Have it list, stat, read, hold open, or browse, which is to list by another thread; it does not look
+        at the next order before."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{what} {path}\n")
         self._process.stdin.flush()

@@ -27,11 +27,16 @@ class Layer(Protocol):
     @property
     def lays(self) -> bool: ...
 
+    @property
+    def is_away(self) -> bool: ...
+
     def opened(self, folder: int) -> None: ...
 
     async def laid(self, ino: int) -> None: ...
 
     async def laid_on_icon(self, folder: int) -> None: ...
+
+    async def laid_in(self, folder: int) -> None: ...
 
 
 class Desktop:
@@ -49,6 +54,11 @@ class Desktop:
         """Whether thumbnails are laid out for the owner of the mount."""
         return self._layer is not None and self._layer.lays
 
+    @property
+    def is_away(self) -> bool:
+        """Whether iCloud did not answer when it was last asked."""
+        return self._layer is not None and self._layer.is_away
+
     def opened(self, folder: int) -> None:
         """The owner of the mount opened a folder, and may soon look at thumbnails."""
         if self._layer is not None:
@@ -63,6 +73,11 @@ class Desktop:
         """The same for those that are drawn on the icon of a folder."""
         if self._layer is not None:
             await self._layer.laid_on_icon(folder)
+
+    async def laid_in(self, folder: int) -> None:
+        """The same for the files of a folder, by the order of their names."""
+        if self._layer is not None:
+            await self._layer.laid_in(folder)
 
     async def thumbnail(self, file: File) -> bytes | None:
         """A small JPEG of what ``file`` shows, upright and small enough for an attribute.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -42,19 +42,25 @@ def upright_jpeg(jpeg: bytes, most: int = MOST_XATTR) -> bytes:
     raise ContentError("The small picture cannot be made small enough.")
 
 
-def png(jpeg: bytes, texts: Mapping[str, str]) -> bytes:
-    """The picture as a PNG of at most ``SIDE`` pixels and 256 colours, the right way up, with ``texts``.
+def pngs(jpeg: bytes, texts: Iterable[Mapping[str, str]]) -> list[bytes]:
+    """The picture as a PNG of at most ``SIDE`` pixels and 256 colours, the right way up: one with each of
+    ``texts``. To draw it takes ten times as long as to write it.
 
     Every file manager takes a palette, which is a quarter of the size (facts/desktop.md §1.3).
     Raises ContentError.
     """
+    drawn = _drawn(_opened(jpeg), SIDE).quantize(_COLOURS)
+    return [_png(drawn, said) for said in texts]
+
+
+def _png(drawn: Image, texts: Mapping[str, str]) -> bytes:
     from PIL import PngImagePlugin
 
     said = PngImagePlugin.PngInfo()
     for key, text in texts.items():
         said.add_text(key, text)
     written = io.BytesIO()
-    _drawn(_opened(jpeg), SIDE).quantize(_COLOURS).save(written, "PNG", pnginfo=said)
+    drawn.save(written, "PNG", pnginfo=said)
     return written.getvalue()
 
 

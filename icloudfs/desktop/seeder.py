@@ -12,6 +12,7 @@ there are in all. ``find`` opens every folder, too, and must not have every smal
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
@@ -22,7 +23,7 @@ from cachetools import TTLCache
 
 from icloudfs.desktop.desktop import Picture
 from icloudfs.desktop.niced import NicedThread
-from icloudfs.desktop.seeds import Seed, Seeds
+from icloudfs.desktop.seeds import Drawn, Seed, Seeds
 from icloudfs.errors import ContentError, IcloudfsError, one_error
 from icloudfs.tree.changes import Change, EntryAdded, EntryRemoved, InodeChanged
 from icloudfs.tree.directory import Directory, File
@@ -46,6 +47,8 @@ _MOST_COVERS = 2000
 
 _AT_ONCE = 24
 """Files that are seeded before a folder that was opened meanwhile has its turn."""
+_TOGETHER = 3
+"""Parts of that many, one of which is always on its way while somebody waits for a whole folder."""
 _A_SECOND = 40
 """Seeds at most: half of one processor."""
 _BREATH = 0.05
@@ -95,8 +98,11 @@ class Seeder:
         """Paths that are being seeded, and who waits for them."""
         self._seen: TTLCache[bytes, Seed] = TTLCache(_SEEN, _SEEN_FOR, trio.current_time)
         """Seeds that lie."""
+        self._drawers = trio.CapacityLimiter(os.cpu_count() or 1)
         self._in_a_hurry_until = 0.0
         self._no_seeds_before = 0.0
+        self.is_away = False
+        """Whether iCloud did not answer when it was last asked."""
 
     # -- what is heard ---------------------------------------------------------------------------
 
@@ -116,6 +122,7 @@ class Seeder:
     def synced(self) -> None:
         """What iCloud holds is known, but for the changes that have not been told yet."""
         self._is_synced = True
+        self.is_away = False
         self._woken.set()
 
     @property
@@ -147,6 +154,17 @@ class Seeder:
     async def laid_on_icon(self, folder: int) -> None:
         """The same for the first files of a folder."""
         await self._at_once(list(self._on_icon(folder, self._path(folder))))
+
+    async def laid_in(self, folder: int) -> None:
+        """The same for the files of a folder that are seeded, by the order of their names."""
+        files = self._seeded_of(folder)
+        async with trio.open_nursery() as nursery:
+            for _ in range(_TOGETHER):
+                nursery.start_soon(self._several_at_once, files)
+
+    async def _several_at_once(self, files: Iterator[tuple[bytes, int]]) -> None:
+        while not self.is_away and (several := list(islice(files, _AT_ONCE // _TOGETHER))):
+            await self._at_once(several)
 
     @property
     def figures(self) -> dict[str, int]:
@@ -266,13 +284,16 @@ class Seeder:
     async def _seed(self, wanted: _Wanted) -> None:
         try:
             jpeg = await self._picture(wanted.file)
-            await self._thread.run(self._seeds.write, wanted.seed, jpeg)
+            self.is_away = False
+            drawn = await self._draw(wanted.seed, jpeg)
+            await self._thread.run(self._seeds.lay, wanted.seed, drawn)
             self._seen[wanted.seed.path] = wanted.seed
         except ContentError as error:
             log.debug("no seed of %s: %s", wanted.file.checksum, error)
         except IcloudfsError as error:
             # Without a network it is no use to go on; the next opening tries again.
             log.debug("no seeds: %s", error)
+            self.is_away = True
             self._jobs.clear()
         except (OSError, apsw.Error) as error:
             if trio.current_time() >= self._no_seeds_before:
@@ -281,6 +302,12 @@ class Seeder:
             self._jobs.clear()
         finally:
             self._ended(wanted.seed.path)
+
+    async def _draw(self, seed: Seed, jpeg: bytes) -> Drawn:
+        """While somebody waits, by as many threads as there are processors, and none of them gives way."""
+        if trio.current_time() > self._in_a_hurry_until:
+            return await self._thread.run(self._seeds.draw, seed, jpeg)
+        return await trio.to_thread.run_sync(self._seeds.draw, seed, jpeg, limiter=self._drawers)
 
     def _wanted(self, path: bytes, ino: int) -> _Wanted | None:
         inode, file = self._directory.getattr(ino), self._directory.file(ino)
@@ -292,16 +319,19 @@ class Seeder:
 
     def _files_in(self, folder: int) -> Iterator[tuple[bytes, int]]:
         """Of a folder, in the order of their names, and the few that are on the icons of those in it."""
-        entries = sorted(
-            (name, inode.ino) for name, inode in self._directory.page(folder, 0, _LOOKED_AT)
-        )
+        yield from self._seeded_of(folder)
+        folders = ((path, ino) for path, ino in self._entries(folder) if is_directory(ino))
+        for path, ino in islice(folders, _FOLDERS_SHOWN):
+            yield from self._on_icon(ino, path)
+
+    def _seeded_of(self, folder: int) -> Iterator[tuple[bytes, int]]:
+        files = (entry for entry in self._entries(folder) if not is_directory(entry[1]))
+        return islice(files, MOST_FILES)
+
+    def _entries(self, folder: int) -> Iterator[tuple[bytes, int]]:
         above = self._path(folder)
-        files = ((name, ino) for name, ino in entries if not is_directory(ino))
-        for name, ino in islice(files, MOST_FILES):
-            yield _joined(above, name), ino
-        folders = ((name, ino) for name, ino in entries if is_directory(ino))
-        for name, ino in islice(folders, _FOLDERS_SHOWN):
-            yield from self._on_icon(ino, _joined(above, name))
+        entries = ((name, inode.ino) for name, inode in self._directory.page(folder, 0, _LOOKED_AT))
+        return ((_joined(above, name), ino) for name, ino in sorted(entries))
 
     def _looked_at(self, ino: int) -> Iterator[tuple[bytes, int]]:
         """Where a file is, of the folders that were opened last."""

@@ -11,7 +11,7 @@ the content's checksum is remembered in a database of our own, beside the cached
 Invariant: there is a row for every seed on disk, and the row says what it shows. An old seed is unlinked before
 its row is changed, and a new one appears, whole, after it; so ``kill -9`` leaves at worst a row without a seed.
 
-Everything here waits for the disk: it is for one thread that has time.
+Everything here but ``draw`` waits for the disk: it is for one thread that has time.
 """
 
 from __future__ import annotations
@@ -58,6 +58,10 @@ CREATE TABLE IF NOT EXISTS seed (
 CREATE INDEX IF NOT EXISTS seed_by_use ON seed (used);
 CREATE TABLE IF NOT EXISTS mounted_on (path BLOB NOT NULL) STRICT;
 """
+
+
+Drawn = dict[str, bytes]
+"""PNGs by the URI that each is for."""
 
 
 class Seed(msgspec.Struct, frozen=True):
@@ -149,12 +153,17 @@ class Seeds:
                     missing.append(seed)
         return missing
 
-    def write(self, seed: Seed, jpeg: bytes) -> None:
-        """Lay it down, and let the least recently used go to make room.
+    def draw(self, seed: Seed, jpeg: bytes) -> Drawn:
+        """What is to be laid down. Needs a processor and no disk, and may be done by any thread.
 
-        Raises ContentError if the JPEG cannot be drawn, and OSError.
+        Raises ContentError if the JPEG cannot be drawn.
         """
-        drawn = {uri: pictures.png(jpeg, self._texts(seed, uri)) for uri in self._wanted(seed.path)}
+        wanted = self._wanted(seed.path)
+        pngs = pictures.pngs(jpeg, [self._texts(seed, uri) for uri in wanted])
+        return dict(zip(wanted, pngs, strict=True))
+
+    def lay(self, seed: Seed, drawn: Drawn) -> None:
+        """Lay it down, and let the least recently used go to make room. Raises OSError."""
         size = sum(map(len, drawn.values()))
         if self._row(seed.path) is not None:
             self._unlink(seed.path)

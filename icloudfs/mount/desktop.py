@@ -20,17 +20,25 @@ class Desktop(Protocol):
     def lays(self) -> bool:
         """Whether thumbnails are laid out for the owner of the mount."""
 
+    @property
+    def is_away(self) -> bool:
+        """Whether none can be had now, as far as is known: who waited would wait for nothing."""
+
     async def laid(self, ino: int) -> None:
         """Have a file's thumbnail laid out before all others; returns when it is, or cannot be."""
 
     async def laid_on_icon(self, folder: int) -> None:
         """The same for those that are drawn on the icon of a folder."""
 
+    async def laid_in(self, folder: int) -> None:
+        """The same for the files of a folder, by the order of their names."""
+
 
 class NoDesktop:
     """There are none."""
 
     lays = False
+    is_away = False
 
     def opened(self, folder: int) -> None:
         """Nobody cares."""
@@ -40,6 +48,9 @@ class NoDesktop:
 
     async def laid_on_icon(self, folder: int) -> None:
         """They never are."""
+
+    async def laid_in(self, folder: int) -> None:
+        """Nor are these."""
 
     async def thumbnail(self, file: File) -> bytes | None:  # noqa: ARG002
         return None

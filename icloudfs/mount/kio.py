@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import enum
 from contextlib import suppress
-from pathlib import Path
 
 import trio
+
+from icloudfs.mount import askers
 
 
 class Worker(enum.Enum):
@@ -35,17 +36,12 @@ _BY_LIBRARY = {
 
 
 async def worker(thread: int) -> Worker | None:
-    """What the thread with this number is: a request tells the thread, not the process."""
+    """What the thread with this number is."""
     with suppress(OSError):
-        name = _read(thread, "comm").rstrip(b"\n")
+        name = askers.thread_name(thread)
         if name == _THREAD:
             return Worker.FILES
         if name in _PROCESSES:
-            # Unlike the name this is in the process's own memory, which may be busy.
-            arguments = await trio.to_thread.run_sync(_read, thread, "cmdline")
-            return _BY_LIBRARY.get(arguments.split(b"\0")[1].rpartition(b"/")[2])
+            arguments = await trio.to_thread.run_sync(askers.arguments, thread)
+            return _BY_LIBRARY.get(arguments[1].rpartition(b"/")[2])
     return None
-
-
-def _read(thread: int, file: str) -> bytes:
-    return Path(f"/proc/{thread}/{file}").read_bytes()

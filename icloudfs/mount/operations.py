@@ -2,8 +2,8 @@
 
 ``lookup``, ``getattr`` and ``readdir`` are one indexed query each; the first and the last cannot wait,
 because a slow look-up blocks its whole directory (facts/fuse.md §1.2). Only ``read``, one attribute, ``statfs``
-now and then, and what KDE asks before a thumbnail lies (previews.py) wait for anything. Whatever would write is
-refused (read_only.py), but for changes that are replayed (replay.py).
+now and then, and what a file manager asks before thumbnails lie (previews.py) wait for anything. Whatever would
+write is refused (read_only.py), but for changes that are replayed (replay.py).
 """
 
 # ruff: noqa: ARG002 — each handler has the signature that pyfuse3 calls, whatever it needs of it

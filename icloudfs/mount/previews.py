@@ -1,28 +1,33 @@
-"""KDE's previews: who looks for a thumbnail before it lies there is made to wait for it.
+"""Previews: who looks for a thumbnail before it lies there is made to wait for it.
 
-KIO goes from file to file: it stats one, looks into the desktop's cache, and has a worker read the original if
-the thumbnail is not there. It never looks again. So a listing of KIO's gets attributes that are good for no
-time at all; each file's stat then arrives here, and is answered when its thumbnail lies or cannot come. What is
-read nevertheless, the worker that would draw a thumbnail of its own is refused: nobody wants to have downloaded
-what they only walked past. Who copies or views a photo is another program, and meets nothing of this.
+Some programs look for all of a folder's once they have listed it (browsers.py): the folder opens for them
+when its thumbnails lie. These waits come out of one purse (patience.py), and there is none while iCloud is
+away.
 
-Each wait is bounded, and there is one a file and listing.
+KDE's KIO goes from file to file: it stats one, looks into the desktop's cache, and has a worker read the
+original if the thumbnail is not there. It never looks again. So a listing of KIO's gets attributes that are
+good for no time at all; each file's stat then arrives here, and is answered when its thumbnail lies or cannot
+come. What is read nevertheless, the worker that would draw a thumbnail of its own is refused: nobody wants to
+have downloaded what they only walked past. Who copies or views a photo is another program, and meets nothing
+of this. Gwenview has KIO list its folders, but stats and reads by itself: it waits, and is refused nothing.
+
+Each wait is bounded, and there is one a file and listing of KIO's, and one a folder that is opened.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 import trio
 
+from icloudfs.mount import patience
+from icloudfs.mount.browsers import Browser, browser
 from icloudfs.mount.desktop import Desktop
 from icloudfs.mount.kio import Worker, worker
+from icloudfs.mount.patience import Patience
 from icloudfs.tree.directory import ROOT
-
-PATIENCE = 5.0
-"""Seconds that a stat may take. The program's window does not wait with it, but cannot end meanwhile."""
 
 _MOST = 20_000
 """Files that were listed and not looked at: no window shows more."""
@@ -36,10 +41,11 @@ class _Listing(NamedTuple):
 
 
 class Previews:
-    """What the mount does for KIO on behalf of the owner's desktop."""
+    """What the mount does for file managers on behalf of the owner's desktop."""
 
     def __init__(self, desktop: Desktop) -> None:
         self._desktop = desktop
+        self._patience = Patience()
         self._listings: dict[int, _Listing] = {}
         # Between the root and all other directories, so that no number is a folder's too.
         self._numbers = itertools.count(ROOT + 1)
@@ -49,9 +55,14 @@ class Previews:
     # -- listing -----------------------------------------------------------------------------------
 
     async def open(self, folder: int, thread: int) -> int:
-        """The handle of a folder that its owner opens: a number of its own if it is KIO, else the folder's."""
+        """The handle of a folder that its owner opens: a number of its own if it is KIO, else the folder's.
+
+        Returns when a browser may look.
+        """
         if not self._desktop.lays:
             return folder
+        if browser(thread) is Browser.BY_FOLDER:
+            await self._spend_patience(self._desktop.laid_in, folder)
         match await worker(thread):
             case Worker.FILES:
                 number = next(self._numbers)
@@ -79,12 +90,23 @@ class Previews:
     # -- looking at a file ---------------------------------------------------------------------------
 
     async def before_stat(self, ino: int, thread: int) -> None:
-        """Let KIO wait for the thumbnail of an expected file; not while it still lists the folder."""
+        """Let KIO, or who has it list folders, wait for the thumbnail of an expected file; not while it still
+        lists the folder."""
         if any(listing.thread == thread for listing in self._listings.values()):
             return
         if await worker(thread) is Worker.FILES:
             await _bounded(self._desktop.laid(ino))
-            self.expected.pop(ino, None)
+        elif browser(thread) is Browser.BY_FILE:
+            await self._spend_patience(self._desktop.laid, ino)
+        else:
+            return
+        self.expected.pop(ino, None)
+
+    async def _spend_patience(self, laid: Callable[[int], Awaitable[None]], ino: int) -> None:
+        """Let a program wait that may be about something else, or whose window may stand still meanwhile."""
+        if not self._desktop.is_away:
+            with self._patience.spent():
+                await laid(ino)
 
     async def refuses(self, thread: int) -> bool:
         """Whether this is a worker that would read all of a photo for its thumbnail."""
@@ -92,5 +114,5 @@ class Previews:
 
 
 async def _bounded(laying: Awaitable[None]) -> None:
-    with trio.move_on_after(PATIENCE):
+    with trio.move_on_after(patience.PATIENCE):
         await laying

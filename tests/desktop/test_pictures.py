@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from icloudfs.desktop.pictures import MOST_XATTR, SIDE, png, upright_jpeg
+from icloudfs.desktop.pictures import MOST_XATTR, SIDE, pngs, upright_jpeg
 from icloudfs.errors import ContentError
 from tests.desktop.drawing import is_red, jpeg, opened
 
@@ -29,17 +29,19 @@ def test_what_cannot_be_made_small_enough() -> None:
 
 def test_turned_upright() -> None:
     """Orientation 6: the first row is the right-hand side."""
-    for picture in (upright_jpeg(jpeg(orientation=6)), png(jpeg(orientation=6), {})):
+    for picture in (upright_jpeg(jpeg(orientation=6)), *pngs(jpeg(orientation=6), [{}])):
         image = opened(picture)
         assert image.height > image.width
         assert is_red(image, 0.8, 0.5) and not is_red(image, 0.2, 0.5)
 
 
 def test_a_png_as_the_standard_wants_it() -> None:
-    image = opened(png(jpeg(1024, 768), {"Thumb::URI": "file:///a", "Thumb::MTime": "17"}))
+    texts = {"Thumb::URI": "file:///a", "Thumb::MTime": "17"}
+    other, image = map(opened, pngs(jpeg(1024, 768), [{"Thumb::URI": "file:///b"}, texts]))
     assert (image.format, image.mode) == ("PNG", "P")
     assert image.size == (SIDE, SIDE * 3 // 4)
     assert image.info["Thumb::URI"] == "file:///a" and image.info["Thumb::MTime"] == "17"
+    assert other.info["Thumb::URI"] == "file:///b" and "Thumb::MTime" not in other.info
     assert is_red(image, 0.5, 0.2) and not is_red(image, 0.5, 0.8)
 
 
@@ -48,10 +50,10 @@ def test_what_is_no_picture(broken: bytes) -> None:
     with pytest.raises(ContentError):
         upright_jpeg(broken)
     with pytest.raises(ContentError):
-        png(broken, {})
+        pngs(broken, [{}])
 
 
 def test_half_a_picture_is_none() -> None:
     whole = jpeg(1024, 768, noisy=True)
     with pytest.raises(ContentError):
-        png(whole[: len(whole) // 2], {})
+        pngs(whole[: len(whole) // 2], [{}])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ import trio
 
 from icloudfs.desktop import seeder as module
 from icloudfs.desktop.seeder import Seeder
-from icloudfs.desktop.seeds import Seed, Seeds
+from icloudfs.desktop.seeds import Drawn, Seed, Seeds
 from icloudfs.errors import ContentUnavailable, Offline
 from icloudfs.tree.changes import EntryAdded, EntryRemoved, InodeChanged
 from icloudfs.tree.directory import ROOT, Directory, File
@@ -217,7 +218,7 @@ async def test_a_full_disk_gives_a_rest(stage: Stage, monkeypatch: pytest.Monkey
 
     async with stage.at_work() as seeder:
         with monkeypatch.context() as patched:
-            patched.setattr(Seeds, "write", full)
+            patched.setattr(Seeds, "lay", full)
             seeder.opened(folder)
             await stage.until_asked(1)
         seeder.opened(folder)
@@ -362,6 +363,59 @@ async def test_a_wait_for_the_icon_of_a_folder(stage: Stage) -> None:
     async with stage.at_work() as seeder:
         await seeder.laid_on_icon(folder)
         assert stage.seeded() == {b"A/%d.JPG" % n for n in range(4)}
+
+
+async def test_a_wait_for_a_folder_is_for_all_its_files_as_fast_as_can_be(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_A_SECOND", 1)
+    folder = stage.folder("A")
+    for number in range(100):
+        stage.library.file(folder, f"{number:03}", checksum=f"{number:03}")
+    async with stage.at_work() as seeder:
+        with trio.fail_after(10):
+            await seeder.laid_in(folder)
+        assert len(stage.seeded()) == 100
+        assert set(stage.asked[: module._AT_ONCE]) == {f"{n:03}" for n in range(module._AT_ONCE)}
+        await seeder.laid_in(folder)
+    assert len(stage.asked) == 100
+
+
+async def test_only_what_nobody_waits_for_gives_way(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[bytes, bool]] = []
+    draw = stage.seeds.draw
+
+    def drawing(seed: Seed, jpeg: bytes) -> Drawn:
+        drawn.append((seed.path, threading.current_thread().name.startswith("niced")))
+        return draw(seed, jpeg)
+
+    monkeypatch.setattr(stage.seeds, "draw", drawing)
+    one, other = stage.folder("A", number=1), stage.folder("B", number=2)
+    stage.library.file(one, "1.JPG", checksum="1")
+    stage.library.file(other, "2.JPG", checksum="2")
+    async with stage.at_work() as seeder:
+        seeder.opened(one)
+        await stage.until_asked(1)
+        await seeder.laid_in(other)
+    assert drawn == [(b"A/1.JPG", True), (b"B/2.JPG", False)]
+
+
+async def test_nobody_waits_for_the_rest_of_a_folder_when_icloud_is_away(stage: Stage) -> None:
+    folder = stage.folder("A")
+    for number in range(100):
+        stage.library.file(folder, f"{number:03}", checksum=f"{number:03}")
+    stage.failure = Offline("away")
+    async with stage.at_work() as seeder:
+        with trio.fail_after(5):
+            await seeder.laid_in(folder)
+        assert seeder.is_away
+        assert len(stage.asked) <= module._AT_ONCE
+        stage.failure = None
+        seeder.synced()
+        await seeder.laid_in(folder)
+        assert len(stage.seeded()) == 100
 
 
 @pytest.mark.parametrize("failure", [Offline("away"), ContentUnavailable("none")])

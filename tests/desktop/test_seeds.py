@@ -32,6 +32,10 @@ def seeds(tmp_path: Path) -> Iterator[Seeds]:
     seeds.close()
 
 
+def write(seeds: Seeds, seed: Seed, jpeg: bytes) -> None:
+    seeds.lay(seed, seeds.draw(seed, jpeg))
+
+
 def pngs(tmp_path: Path, size: str = "normal") -> set[str]:
     return {path.name for path in (tmp_path / "thumbnails" / size).glob("*")}
 
@@ -46,7 +50,7 @@ def numbered(number: int) -> Seed:
 
 
 def test_a_seed_is_what_the_standard_says(seeds: Seeds, tmp_path: Path) -> None:
-    seeds.write(PHOTO, jpeg())
+    write(seeds, PHOTO, jpeg())
     normal, large = place(tmp_path, PHOTO), place(tmp_path, PHOTO, "large")
     image = Image.open(normal)
     assert (image.format, image.size) == ("PNG", (256, 192))
@@ -62,12 +66,12 @@ def test_a_seed_is_what_the_standard_says(seeds: Seeds, tmp_path: Path) -> None:
 
 def test_in_every_size_for_who_takes_no_other(seeds: Seeds, tmp_path: Path) -> None:
     """Those that were laid before get the other sizes, too, and are not drawn anew."""
-    seeds.write(PHOTO, jpeg())
+    write(seeds, PHOTO, jpeg())
     assert seeds.missing([PHOTO]) == [] and pngs(tmp_path, "x-large") == set()
 
     seeds.in_every_size = True
     assert seeds.missing([PHOTO]) == []
-    seeds.write(numbered(1), jpeg())
+    write(seeds, numbered(1), jpeg())
     for seed in (PHOTO, numbered(1)):
         for size in ("large", "x-large", "xx-large"):
             assert place(tmp_path, seed, size).samefile(place(tmp_path, seed))
@@ -90,14 +94,14 @@ def test_what_somebody_else_made_is_replaced_in_one_step(
         return rename(new, target)
 
     monkeypatch.setattr(Path, "rename", watched)
-    seeds.write(PHOTO, jpeg())
+    write(seeds, PHOTO, jpeg())
     assert there == [True, True]
     assert Image.open(theirs).format == "PNG"
 
 
 def test_both_names_where_glib_and_qt_differ(seeds: Seeds, tmp_path: Path) -> None:
     photo = Seed(b"IMG [1].JPG", "sum", 1, 1)
-    seeds.write(photo, jpeg())
+    write(seeds, photo, jpeg())
     shown = {
         Image.open(path).info["Thumb::URI"] for path in (tmp_path / "thumbnails/large").iterdir()
     }
@@ -113,7 +117,7 @@ def test_gwenview_finds_a_name_with_blanks(tmp_path: Path) -> None:
     photo = Seed("My álbum/IMG 1.JPG".encode(), "sum", 1, 1)
     seeds = Seeds(tmp_path / "seeds.db", tmp_path / "thumbnails", MOUNT, gwenview=True)
     seeds.open()
-    seeds.write(photo, jpeg())
+    write(seeds, photo, jpeg())
     shown = {
         Image.open(path).info["Thumb::URI"] for path in (tmp_path / "thumbnails/normal").iterdir()
     }
@@ -134,7 +138,7 @@ def test_gwenview_finds_a_name_with_blanks(tmp_path: Path) -> None:
 
 def test_what_is_right_is_not_missing(seeds: Seeds, tmp_path: Path) -> None:
     assert seeds.missing([PHOTO]) == [PHOTO]
-    seeds.write(PHOTO, jpeg())
+    write(seeds, PHOTO, jpeg())
     assert seeds.missing([PHOTO]) == []
     for other in (
         Seed(PHOTO.path, "edited", PHOTO.mtime, PHOTO.size),
@@ -148,9 +152,9 @@ def test_what_is_right_is_not_missing(seeds: Seeds, tmp_path: Path) -> None:
 
 
 def test_another_content_replaces_the_old_one(seeds: Seeds, tmp_path: Path) -> None:
-    seeds.write(PHOTO, jpeg())
+    write(seeds, PHOTO, jpeg())
     edited = Seed(PHOTO.path, "edited", PHOTO.mtime, PHOTO.size)
-    seeds.write(edited, jpeg(240, 320))
+    write(seeds, edited, jpeg(240, 320))
     assert Image.open(place(tmp_path, PHOTO)).size == (192, 256)
     assert seeds.count == 1 and seeds.missing([edited]) == []
 
@@ -159,7 +163,7 @@ def test_forgetting_takes_all_sizes_and_what_is_below(seeds: Seeds, tmp_path: Pa
     inside = [Seed(b"Albums/A/1.JPG", "a", 1, 1), Seed(b"Albums/A/B/2.JPG", "b", 1, 1)]
     beside = Seed(b"Albums/A B/3.JPG", "c", 1, 1)
     for seed in (*inside, beside):
-        seeds.write(seed, jpeg())
+        write(seeds, seed, jpeg())
     larger = place(tmp_path, inside[0], "x-large")
     larger.parent.mkdir()
     larger.write_bytes(b"made by a file manager")
@@ -179,9 +183,9 @@ def test_what_others_made_of_a_file_goes_with_it(seeds: Seeds, tmp_path: Path) -
 def test_the_least_recently_used_goes_first(tmp_path: Path) -> None:
     seeds = opened(tmp_path, most=3)
     for number in range(3):
-        seeds.write(numbered(number), jpeg())
+        write(seeds, numbered(number), jpeg())
     seeds.missing([numbered(0)])
-    seeds.write(numbered(3), jpeg())
+    write(seeds, numbered(3), jpeg())
     assert pngs(tmp_path) == {place(tmp_path, numbered(n)).name for n in (0, 2, 3)}
     assert seeds.count == 3
     seeds.close()
@@ -190,14 +194,14 @@ def test_the_least_recently_used_goes_first(tmp_path: Path) -> None:
 def test_bytes_are_bounded_too(tmp_path: Path) -> None:
     seeds = opened(tmp_path, most_bytes=1)
     for number in range(3):
-        seeds.write(numbered(number), jpeg())
+        write(seeds, numbered(number), jpeg())
     assert pngs(tmp_path) == {place(tmp_path, numbered(2)).name}
     seeds.close()
 
 
 def test_everything_is_known_after_a_restart(seeds: Seeds, tmp_path: Path) -> None:
-    seeds.write(PHOTO, jpeg())
-    seeds.write(numbered(1), jpeg())
+    write(seeds, PHOTO, jpeg())
+    write(seeds, numbered(1), jpeg())
     seeds.close()
     again = opened(tmp_path)
     assert again.page(b"", 10) == [numbered(1), PHOTO] and again.page(PHOTO.path, 10) == []
@@ -206,7 +210,7 @@ def test_everything_is_known_after_a_restart(seeds: Seeds, tmp_path: Path) -> No
 
 
 def test_seeds_of_another_mount_point_go(seeds: Seeds, tmp_path: Path) -> None:
-    seeds.write(PHOTO, jpeg())
+    write(seeds, PHOTO, jpeg())
     foreign = tmp_path / "thumbnails" / "normal" / "foreign.png"
     foreign.write_bytes(b"somebody else's")
     seeds.close()
@@ -220,7 +224,7 @@ def test_killed_in_the_middle(
     seeds: Seeds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     """At whatever step: what is there is whole, and what is missing is known to be."""
-    seeds.write(PHOTO, jpeg())
+    write(seeds, PHOTO, jpeg())
     edited = Seed(PHOTO.path, "edited", PHOTO.mtime, PHOTO.size)
 
     class Killed(BaseException):
@@ -234,7 +238,7 @@ def test_killed_in_the_middle(
     with monkeypatch.context() as patched:
         patched.setattr(module, step, die)
         with pytest.raises(Killed):
-            seeds.write(edited, jpeg())
+            write(seeds, edited, jpeg())
     seeds.close()
 
     again = opened(tmp_path)
@@ -242,13 +246,13 @@ def test_killed_in_the_middle(
     for path in (tmp_path / "thumbnails").rglob("*.png"):
         Image.open(path).load()
     assert again.missing([edited]) == [edited] and again.missing([PHOTO]) == [PHOTO]
-    again.write(edited, jpeg())
+    write(again, edited, jpeg())
     assert again.missing([edited]) == []
     again.close()
 
 
 def test_a_damaged_database_is_begun_anew(seeds: Seeds, tmp_path: Path) -> None:
-    seeds.write(PHOTO, jpeg())
+    write(seeds, PHOTO, jpeg())
     seeds.close()
     for path in (tmp_path / "cache").iterdir():
         path.write_bytes(b"not a database" * 100)
@@ -259,7 +263,7 @@ def test_a_damaged_database_is_begun_anew(seeds: Seeds, tmp_path: Path) -> None:
 
 def test_no_picture_no_seed(seeds: Seeds, tmp_path: Path) -> None:
     with pytest.raises(ContentError):
-        seeds.write(PHOTO, b"\xff\xd8 nothing")
+        write(seeds, PHOTO, b"\xff\xd8 nothing")
     assert seeds.count == 0 and pngs(tmp_path) == set()
 
 

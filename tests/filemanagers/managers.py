@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+_HEAD = 128 << 10
+
 
 @dataclass(frozen=True)
 class FileManager:
@@ -17,6 +19,16 @@ class FileManager:
     """``XDG_CURRENT_DESKTOP`` of the desktop it belongs to."""
     tells_of_first: bool = False
     """Whether it marks the first photo, in a frame that hides it from us, and reads what it says of itself."""
+
+    @property
+    def hidden(self) -> int:
+        """How many of the first pictures cannot be seen."""
+        return 1 if self.tells_of_first else 0
+
+    @property
+    def told(self) -> int:
+        """Bytes of originals that it may read to tell of one."""
+        return _HEAD if self.tells_of_first else 0
 
 
 MANAGERS = {

@@ -24,7 +24,7 @@ import trio
 from icloudfs import errors
 from icloudfs.errors import IcloudfsError
 from icloudfs.mount import acting as actor_process
-from icloudfs.mount import kernel, limits, mounting, notices, previews, session_loop
+from icloudfs.mount import kernel, limits, mounting, notices, patience, session_loop
 from icloudfs.mount.acting import acting
 from icloudfs.mount.guard import guarded
 from icloudfs.mount.kernel import Kernel
@@ -54,8 +54,12 @@ class Orders(msgspec.Struct):
     actor_deadline: float = 5.0
     lays: bool = True
     """Whether thumbnails are laid out: none lies before the gate is opened."""
+    is_away: bool = False
+    """Whether iCloud is known not to answer."""
     patience: float = 30.0
     """Of those who wait for one."""
+    patience_saved: float = 30.0
+    """And of a program that goes from folder to folder."""
 
 
 class Gate:
@@ -95,9 +99,10 @@ class MadeUp:
 class MadeUpDesktop:
     """A small picture says what it shows; some files have none, and some take their time."""
 
-    def __init__(self, gate: Gate, *, lays: bool) -> None:
+    def __init__(self, gate: Gate, *, lays: bool, is_away: bool) -> None:
         self._gate = gate
         self.lays = lays
+        self.is_away = is_away
         self.folders: list[int] = []
         self.waited_for: list[int] = []
 
@@ -109,6 +114,9 @@ class MadeUpDesktop:
         await self._gate.opened.wait()
 
     async def laid_on_icon(self, folder: int) -> None:
+        await self.laid(folder)
+
+    async def laid_in(self, folder: int) -> None:
         await self.laid(folder)
 
     async def thumbnail(self, file: File) -> bytes | None:
@@ -172,7 +180,7 @@ class Daemon:
         self.orders = orders
         self.state = Database(orders.database)
         self.gate = Gate()
-        self.desktop = MadeUpDesktop(self.gate, lays=orders.lays)
+        self.desktop = MadeUpDesktop(self.gate, lays=orders.lays, is_away=orders.is_away)
         directory = Directory(self.state.reader)
         settings = MountSettings(
             "me@example.com",
@@ -312,7 +320,8 @@ def main() -> None:
     if not orders.background_limit:
         limits.CONNECTIONS = Path("/nonexistent")
     actor_process.DEADLINE = orders.actor_deadline
-    previews.PATIENCE = orders.patience
+    patience.PATIENCE = orders.patience
+    patience._SAVED = orders.patience_saved
     if orders.stock_loop:
         session_loop.replace_loop = lambda descriptor: None
     try:

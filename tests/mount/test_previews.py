@@ -1,4 +1,5 @@
-"""KDE's workers wait for thumbnails and read no originals for them; nobody else waits or is refused."""
+"""KDE's workers wait for thumbnails and read no originals for them, and other browsers get a folder when its
+thumbnails lie; nobody else waits, and nobody else is refused."""
 
 from __future__ import annotations
 
@@ -18,6 +19,7 @@ from tests.mount.mounted import Mount, names, wait_until
 
 FOLDER = "Álbum"
 NAMES = ("1.JPG", "2.JPG", "not here.JPG")
+BY_FOLDER = ("pcmanfm", "pcmanfm-qt", "gthumb")
 REFUSED = os.strerror(errno.ENODATA)
 
 
@@ -125,12 +127,79 @@ def test_who_draws_the_icon_of_a_folder_waits_for_those_on_it(
         assert worker.answer() == str(len(NAMES))
 
 
+@pytest.mark.parametrize("name", BY_FOLDER)
+def test_a_folder_opens_for_a_browser_when_its_thumbnails_lie(
+    mount: Mount, place: Path, folder: int, name: str
+) -> None:
+    with Worker(kio.browser(name), place) as browser:
+        browser.order("browse", mount.path / FOLDER)
+        wait_until(lambda: laid(mount) == [folder])
+        assert len(names(mount.path / FOLDER)) == len(NAMES)  # nobody else waits
+        assert laid(mount) == [folder]
+        mount.tell("open_gate")
+        assert browser.answer() == str(len(NAMES))
+
+
+def test_gwenview_waits_file_by_file_and_reads_by_itself(mount: Mount, place: Path) -> None:
+    path = mount.path / FOLDER / "not here.JPG"
+    with Worker(kio.LISTS, place) as worker, Worker(kio.browser("gwenview"), place) as gwenview:
+        assert gwenview.do("browse", path.parent) == str(len(NAMES))
+        worker.do("list", path.parent)
+        gwenview.order("stat", path)
+        wait_until(lambda: laid(mount) == [path.stat().st_ino])
+        mount.tell("open_gate")
+        assert gwenview.answer() == "done"
+        assert gwenview.do("read", path) == "1000"
+
+
+def test_nobody_waits_while_icloud_is_away(library: Library, folder: int, place: Path) -> None:
+    with (
+        Mount(library.path, place / "mnt", is_away=True) as mount,
+        Worker(kio.LISTS, place) as worker,
+        Worker(kio.browser("pcmanfm"), place) as pcmanfm,
+        Worker(kio.browser("gwenview"), place) as gwenview,
+    ):
+        assert pcmanfm.do("browse", mount.path / FOLDER) == str(len(NAMES))
+        worker.do("list", mount.path / FOLDER)
+        assert gwenview.do("stat", mount.path / FOLDER / "1.JPG") == "done"
+        assert laid(mount) == []
+
+
+def test_a_browser_reads_whatever_it_likes(mount: Mount, place: Path) -> None:
+    with Worker(kio.browser("pcmanfm"), place) as browser:
+        browser.order("read", mount.path / FOLDER / "not here.JPG")
+        wait_until(lambda: mount.tell("waiting") > 0)
+        mount.tell("open_gate")
+        assert browser.answer() == "1000"
+        assert laid(mount) == []
+
+
+def test_who_goes_from_folder_to_folder_is_soon_kept_no_longer(
+    library: Library, folder: int, place: Path
+) -> None:
+    with (
+        Mount(library.path, place / "mnt", patience=0.4, patience_saved=0.8) as mount,
+        Worker(kio.browser("gthumb"), place) as browser,
+    ):
+        began = time.monotonic()
+        assert browser.do("browse", mount.path / FOLDER) == str(len(NAMES))
+        assert 0.3 < time.monotonic() - began < 2
+        for _ in range(20):
+            browser.do("browse", mount.path / FOLDER)
+        assert time.monotonic() - began < 4  # and not 8
+
+
 def test_without_thumbnails_nobody_waits_or_is_refused(
     library: Library, folder: int, place: Path
 ) -> None:
     with Mount(library.path, place / "mnt", lays=False) as mount:
         here, elsewhere = mount.path / FOLDER / "1.JPG", mount.path / FOLDER / "not here.JPG"
-        with Worker(kio.LISTS, place) as listing, Worker(kio.DRAWS, place) as drawing:
+        with (
+            Worker(kio.LISTS, place) as listing,
+            Worker(kio.DRAWS, place) as drawing,
+            Worker(kio.browser("pcmanfm"), place) as browser,
+        ):
+            assert browser.do("browse", here.parent) == str(len(NAMES))
             listing.do("list", here.parent)
             assert listing.do("stat", here) == "done"
             drawing.do("list", here.parent)
