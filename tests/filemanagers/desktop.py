@@ -97,6 +97,10 @@ class Desktop:
         known = self._person.run("wmctrl", "-l", "-x", check=False).stdout
         return window_class in known.lower()
 
+    def press(self, key: str) -> None:
+        """As somebody at the keyboard."""
+        self._person.run("xdotool", "key", key)
+
     def look(self) -> Image.Image:
         """The screen as it is now, without the line at the bottom.
 

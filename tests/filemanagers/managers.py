@@ -20,6 +20,10 @@ class FileManager:
     tells_of_first: bool = False
     """Whether it marks the first photo, in a frame that hides it from us, and reads what it says of itself."""
 
+    marks_any: bool = False
+    """Whether it marks the file that is the first when its window gets the focus, and goes there: any one, if
+    that is before the folder is listed."""
+
     @property
     def hidden(self) -> int:
         """How many of the first pictures cannot be seen."""
@@ -34,7 +38,7 @@ class FileManager:
 MANAGERS = {
     manager.name: manager
     for manager in (
-        FileManager("thunar", ("thunar",), "thunar", "XFCE"),
+        FileManager("thunar", ("thunar",), "thunar", "XFCE", marks_any=True),
         FileManager("nautilus", ("nautilus", "--new-window"), "nautilus", "GNOME"),
         FileManager("dolphin", ("dolphin", "--new-window"), "dolphin", "KDE"),
         FileManager("caja", ("caja", "--no-desktop"), "caja", "MATE"),

@@ -18,8 +18,15 @@ class Sent:
     other: int
     """Lists of photos, addresses of contents, and the looks for what is new."""
 
+    read: tuple[str, ...]
+    """Whose originals they are."""
+
     def __str__(self) -> str:
-        return f"{self.originals} bytes of originals, {self.small} of thumbnails, {self.other} of anything else"
+        whose = f" ({', '.join(self.read)})" if self.read else ""
+        return (
+            f"{self.originals} bytes of originals{whose}, {self.small} of thumbnails,"
+            f" {self.other} of anything else"
+        )
 
 
 def sent(icloud: LocalICloud) -> Sent:
@@ -27,11 +34,15 @@ def sent(icloud: LocalICloud) -> Sent:
     traffic = icloud.control.traffic(log=False)
     by_content: dict[str, int] = traffic["content_bytes"]
     whole = {
-        rendition["checksum"] for entry in icloud.manifest() for rendition in entry["renditions"]
+        rendition["checksum"]: f"{entry['filename']} {rendition['rendition']}"
+        for entry in icloud.manifest()
+        for rendition in entry["renditions"]
     }
-    originals = sum(by_content[checksum] for checksum in by_content.keys() & whole)
+    read = by_content.keys() & whole.keys()
+    originals = sum(by_content[checksum] for checksum in read)
     small = sum(by_content.values()) - originals
-    return Sent(originals, small, traffic["bytes_out"] - originals - small)
+    other = traffic["bytes_out"] - originals - small
+    return Sent(originals, small, other, tuple(sorted(whole[checksum] for checksum in read)))
 
 
 def contents_sent(icloud: LocalICloud) -> int:

@@ -57,6 +57,9 @@ class Window:
         self._photos.icloud.control.reset_traffic()
         self._process = self._photos.person.start(*self._manager.command, folder)
         self._desktop.wait_for_window(self._manager.window_class)
+        if self._manager.marks_any:
+            self._desktop.at_rest(lambda: contents_sent(self._photos.icloud))
+            self._desktop.press("ctrl+Home")
         return self._at_rest(f"opened {folder.name}")
 
     def after(self, what: str) -> Rest:
