@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scratch import Scratch
+from tests.scratch import Scratch, wait_until
 from tests.whole.library import Library, checksum_of
 from tests.whole.local_icloud import LocalICloud
 
@@ -80,9 +80,17 @@ def test_a_look_at_the_beginning_costs_a_head(
 
     fresh.scratch.run(*command, file, errors="replace")
 
-    sent = icloud.sent(checksum_of(file))
+    sent = sent_of(file, icloud)
     print(f"\n{command}: {sent // KIB} of {file.stat().st_size // KIB} KiB")
     assert 0 < sent <= HEAD
+
+
+def sent_of(file: Path, icloud: LocalICloud) -> int:
+    """Bytes of a file that was looked into. They are counted when the answer ends, and who looks has theirs
+    before that."""
+    checksum = checksum_of(file)
+    wait_until(lambda: icloud.sent(checksum))
+    return icloud.sent(checksum)
 
 
 @pytest.mark.parametrize("command", LOOKS_FURTHER, ids=" ".join)
@@ -93,7 +101,7 @@ def test_a_look_further_costs_the_photo_once(
 
     fresh.scratch.run(*command, photo, errors="replace")
 
-    sent = icloud.sent(checksum_of(photo))
+    sent = sent_of(photo, icloud)
     print(f"\n{command}: {sent // KIB} of {photo.stat().st_size // KIB} KiB")
     assert 0 < sent <= photo.stat().st_size
 
@@ -107,7 +115,7 @@ def test_a_look_into_a_film_is_not_the_film(
 
     library.scratch.run(*command, film, errors="replace")
 
-    sent = icloud.sent(checksum_of(film))
+    sent = sent_of(film, icloud)
     print(f"\n{command}: {sent / 1e6:.1f} of {film.stat().st_size / 1e6:.1f} MB")
     assert 0 < sent <= LOOKS_INTO_A_FILM[command] < film.stat().st_size
 
