@@ -14,6 +14,7 @@ import hashlib
 import itertools
 import os
 import re
+import secrets
 from pathlib import Path
 
 from icloudfs.errors import CacheUnusable
@@ -37,6 +38,7 @@ class Places:
         self.partial = self.directory / "partial"
         self.leaving = self.directory / "leaving"
         self.thumbnails = self.directory / "thumbnails"
+        self._mine = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._numbers = itertools.count()
 
     def prepare(self) -> bool:
@@ -84,7 +86,11 @@ class Places:
 
     def next_leaving(self) -> Path:
         """A path that nothing else has, for a file on its way out."""
-        return self.leaving / f"{os.getpid()}-{next(self._numbers)}"
+        return self.leaving / f"{self._mine}-{next(self._numbers)}"
+
+    def left_behind(self) -> list[Path]:
+        """What others did not come to unlink before they ended; not what is on its way out just now."""
+        return [path for path in self.leaving.iterdir() if not path.name.startswith(self._mine)]
 
 
 def checksum_of(name: str) -> str | None:

@@ -55,7 +55,7 @@ class Sweep:
             log.warning("The cache directory could not be tidied up: %s", error)
 
     def _empty_leaving(self) -> None:
-        _unlink(list(self._places.leaving.iterdir()))
+        _unlink(self._places.left_behind())
 
     async def _remove_unrecorded_parts(self) -> None:
         for batch in await trio.to_thread.run_sync(self._without_row, _files_of_partial, "partial"):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from icloudfs.apple.records import Rendition
 from icloudfs.cache import Cache
@@ -256,6 +257,8 @@ async def test_who_sniffs_is_given_heads(
     async with running(directory, database, server) as cache:
         for photo in photos[:2]:
             await sniff(cache, photo)
+        # Who sniffs has seen enough before all of the head is there.
+        await trio.testing.wait_all_tasks_blocked(0.05)
         assert server.sent == 2 * HEAD
         await view(cache, photos[2])
         server.forget_traffic()

@@ -41,3 +41,13 @@ def test_prepare_tells_whether_the_last_use_ended_well(tmp_path: Path) -> None:
     places.leave()
     assert not places.prepare()
     assert places.next_leaving() != places.next_leaving()
+
+
+def test_what_is_on_its_way_out_was_not_left_behind(tmp_path: Path) -> None:
+    """Not even to one that looks while it is: an import tries there whether blocks can be shared."""
+    earlier, now = Places(tmp_path), Places(tmp_path)
+    now.prepare()
+    left, leaving = earlier.next_leaving(), now.next_leaving()
+    left.touch()
+    leaving.touch()
+    assert now.left_behind() == [left]

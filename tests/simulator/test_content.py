@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import httpx
 import pytest
 import trio
+import trio.testing
 
 from icloudfs.apple import checksum
 from icloudfs.simulator import Simulator
@@ -197,4 +198,5 @@ async def test_latency_and_concurrency(sim: Simulator, browser: Browser) -> None
     assert trio.current_time() - begun >= 0.1
     # Side by side, or no two calls would ever have been under way at once.
     assert sim.traffic.concurrent_max >= 4
+    await trio.testing.wait_all_tasks_blocked(0.05)  # a call ends when its answer is on its way
     assert sim.traffic.concurrent == 0
