@@ -95,6 +95,7 @@ class _Mount:
         self._schedule = Schedule(self._sync, self._interval)
         library.wake = self._schedule.wake
         self._service = Service()
+        self._standing = Standing(library, self._schedule)
         self._neighbours = Neighbours(
             library.cache,
             library.database.path,
@@ -138,28 +139,22 @@ class _Mount:
         await answering.attend(self._service, lambda: self._operations.stage.mounted)
 
     async def _tell_standing(self) -> None:
-        standing = Standing(self._library, self._schedule)
-        async for text in standing.texts():
+        async for text in self._standing.texts():
             self._service.stands(text)
 
     async def _sync(self) -> None:
         try:
             result = await self._library.sync(messages.Sync())
-        except LoginNeeded:
-            await self._notice.session_ran_out()
-            self._no_answer()
-            raise
-        except IcloudfsError:
-            self._no_answer()
+        except IcloudfsError as error:
+            if isinstance(error, LoginNeeded):
+                await self._notice.session_ran_out()
+            if self._seeder is not None:
+                self._seeder.is_away = True
             raise
         self._notice.session_is_good()
         _log_sync(result)
         if self._seeder is not None:
             self._seeder.synced()
-
-    def _no_answer(self) -> None:
-        if self._seeder is not None:
-            self._seeder.is_away = True
 
     async def _keep_going(self, task: Callable[[], Awaitable[None]]) -> None:
         """A bug in what runs beside the mount must not take the mount away: note it, begin again."""
@@ -182,6 +177,7 @@ class _Mount:
                     with trio.move_on_after(_THUMBNAIL_FIRST):
                         await self._seeder.laid_before_told(changes)
                 await kernel.apply(changes)
+                self._standing.changed(changes)
                 if self._seeder is not None:
                     self._seeder.changed(changes)
 

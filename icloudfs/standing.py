@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
 
 import trio
@@ -10,8 +10,9 @@ import trio
 from icloudfs.errors import IcloudfsError, LoginNeeded, Offline
 from icloudfs.library import Library
 from icloudfs.progress import IDLE
-from icloudfs.state.summary import summarise
+from icloudfs.state.summary import visible_photos
 from icloudfs.sync.schedule import Schedule
+from icloudfs.tree.changes import Change, InodeChanged
 
 SIGN_IN_AGAIN = "sign in again: icloudfs login"
 
@@ -26,7 +27,12 @@ class Standing:
         self._library = library
         self._schedule = schedule
         self._photos = 0
-        self._counted_at: float | None = None
+        self._is_counted = False
+
+    def changed(self, changes: Sequence[Change]) -> None:
+        """These changes are in the database."""
+        if not all(isinstance(change, InodeChanged) for change in changes):
+            self._is_counted = False
 
     async def texts(self) -> AsyncGenerator[str, None]:
         """The line as it is, and each time it changes. Never ends."""
@@ -39,11 +45,10 @@ class Standing:
             await trio.sleep(_LOOK_EVERY)
 
     async def _count(self) -> None:
-        """Once a sync: it is a walk through an index."""
-        if self._counted_at != self._schedule.went_well_at:
-            self._counted_at = self._schedule.went_well_at
-            summary = await self._library.database.read(lambda c: summarise(c, runs=0))
-            self._photos = summary.assets.visible
+        """Anew only when something has come or gone: it is a walk through all photos."""
+        if self._schedule.went_well_at is not None and not self._is_counted:
+            self._is_counted = True
+            self._photos = await self._library.database.read(visible_photos)
 
     def _text(self) -> str:
         trouble = self._library.icloud.person_needed or self._schedule.last_error
@@ -51,9 +56,9 @@ class Standing:
             return _of_trouble(trouble)
         if self._library.now != IDLE:
             return str(self._library.now)
-        if self._counted_at is None:
+        if self._schedule.went_well_at is None:
             return "looking at iCloud"
-        when = datetime.fromtimestamp(self._counted_at).astimezone().strftime("%X")
+        when = datetime.fromtimestamp(self._schedule.went_well_at).astimezone().strftime("%X")
         return f"{self._photos} photos, as iCloud had them at {when}"
 
 

@@ -98,11 +98,23 @@ def _run(row: tuple[Any, ...]) -> Run:
     return msgspec.convert(values, Run, strict=False)  # SQLite has no booleans
 
 
-def _counts(query: Callable[..., Any]) -> Counts:
+def visible_photos(connection: apsw.Connection) -> int:
+    """How many are neither hidden nor deleted: a small part of what ``summarise`` takes."""
+    total, hidden, deleted = _photos(connection.execute)
+    return total - hidden - deleted
+
+
+def _photos(query: Callable[..., Any]) -> tuple[int, int, int]:
+    """All, those hidden, and those deleted."""
     total, hidden, deleted = query(
         "SELECT count(*), count(*) FILTER (WHERE hidden AND NOT deleted),"
         " count(*) FILTER (WHERE deleted) FROM asset"
     ).fetchone()
+    return total, hidden, deleted
+
+
+def _counts(query: Callable[..., Any]) -> Counts:
+    total, hidden, deleted = _photos(query)
     by_status = dict(
         query(
             "SELECT c.status, count(*) FROM content c JOIN asset a ON a.checksum = c.checksum"
