@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 import apsw
@@ -157,7 +157,7 @@ class Seeder:
 
     async def laid_in(self, folder: int) -> None:
         """The same for the files of a folder that are seeded, by the order of their names."""
-        files = self._seeded_of(folder)
+        files = _files(self._entries(folder))
         async with trio.open_nursery() as nursery:
             for _ in range(_TOGETHER):
                 nursery.start_soon(self._several_at_once, files)
@@ -241,7 +241,8 @@ class Seeder:
         others = [self._under_way[path] for path, _ in files if path in self._under_way]
         begun = self._begin([place for place in files if not self._lies(*place)])
         others += [self._under_way[path] for path in begun]
-        self._nursery.start_soon(self._lay, begun)
+        if begun:
+            self._nursery.start_soon(self._lay, begun)
         for seeded in others:
             await seeded.wait()
 
@@ -319,19 +320,17 @@ class Seeder:
 
     def _files_in(self, folder: int) -> Iterator[tuple[bytes, int]]:
         """Of a folder, in the order of their names, and the few that are on the icons of those in it."""
-        yield from self._seeded_of(folder)
-        folders = ((path, ino) for path, ino in self._entries(folder) if is_directory(ino))
+        entries = self._entries(folder)
+        yield from _files(entries)
+        folders = ((path, ino) for path, ino in entries if is_directory(ino))
         for path, ino in islice(folders, _FOLDERS_SHOWN):
             yield from self._on_icon(ino, path)
 
-    def _seeded_of(self, folder: int) -> Iterator[tuple[bytes, int]]:
-        files = (entry for entry in self._entries(folder) if not is_directory(entry[1]))
-        return islice(files, MOST_FILES)
-
-    def _entries(self, folder: int) -> Iterator[tuple[bytes, int]]:
+    def _entries(self, folder: int) -> list[tuple[bytes, int]]:
+        """By name, each with its path."""
         above = self._path(folder)
         entries = ((name, inode.ino) for name, inode in self._directory.page(folder, 0, _LOOKED_AT))
-        return ((_joined(above, name), ino) for name, ino in sorted(entries))
+        return [(_joined(above, name), ino) for name, ino in sorted(entries)]
 
     def _looked_at(self, ino: int) -> Iterator[tuple[bytes, int]]:
         """Where a file is, of the folders that were opened last."""
@@ -405,6 +404,11 @@ class Seeder:
                 now = None if inode is None else self._wanted(seed.path, inode.ino)
                 if now is None or now.seed != seed:
                     await self._thread.run(self._seeds.forget, seed.path)
+
+
+def _files(entries: Iterable[tuple[bytes, int]]) -> Iterator[tuple[bytes, int]]:
+    """Those of a folder that are seeded."""
+    return islice((entry for entry in entries if not is_directory(entry[1])), MOST_FILES)
 
 
 def _joined(above: bytes, name: bytes) -> bytes:
