@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 import trio
+
+from icloudfs.errors import Offline
 
 T = TypeVar("T")
 
@@ -25,6 +28,22 @@ class Outcome(Generic[T]):
     def fail(self, error: Exception) -> None:
         self._error = error
         self._done.set()
+
+    async def bring(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do ``work`` and tell all who wait what came of it, also if it is cancelled; the value, or the error
+        raised."""
+        failure: Exception = Offline("icloudfs is being stopped.")
+        try:
+            value = await work()
+        except Exception as error:
+            failure = error
+            raise
+        else:
+            self.succeed(value)
+            return value
+        finally:
+            if not self._done.is_set():
+                self.fail(failure)
 
     async def wait(self) -> T:
         """The value, or the error raised."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import trio
 from cachetools import LRUCache, TTLCache
@@ -148,23 +149,25 @@ class Thumbnails:
         raise self._reachability.away()
 
     async def _bring(self, file: File, outcome: Outcome[bytes]) -> None:
-        failure: Exception = Offline("icloudfs is being stopped.")
-        content: bytes | None = None
         try:
-            content = await self._fetch(file)
-            self._reachability.succeeded()
-        except IcloudfsError as error:
-            failure = error
-            self._learn_from(error, file.checksum)
-        except Exception as error:
-            failure = ContentError(f"The small picture could not be had: {error!r}")
-            log.exception("%s: its small picture could not be had", file.checksum)
+            # Whoever waits hears of it when it is known what it means.
+            await outcome.bring(partial(self._learned, file))
+        except IcloudfsError:
+            pass
         finally:
             del self._under_way[file.checksum]
-            if content is None:
-                outcome.fail(failure)
-            else:
-                outcome.succeed(content)
+
+    async def _learned(self, file: File) -> bytes:
+        try:
+            content = await self._fetch(file)
+        except IcloudfsError as error:
+            self._learn_from(error, file.checksum)
+            raise
+        except Exception as error:
+            log.exception("%s: its small picture could not be had", file.checksum)
+            raise ContentError(f"The small picture could not be had: {error!r}") from error
+        self._reachability.succeeded()
+        return content
 
     def _learn_from(self, error: IcloudfsError, checksum: str) -> None:
         match error:
@@ -195,24 +198,18 @@ class Thumbnails:
         if (coming := self._coming.get(resource.checksum)) is not None:
             return await coming.wait()
         outcome = self._coming[resource.checksum] = Outcome()
-        failure: Exception = Offline("icloudfs is being stopped.")
-        content: bytes | None = None
         try:
-            async with self._turns.turn(shown):
-                downloaded = await self._download(resource)
-            await trio.to_thread.run_sync(_verify, resource, downloaded)
-            content = downloaded
-        except Exception as error:
-            failure = error
-            raise
+            content = await outcome.bring(partial(self._downloaded, resource, shown))
         finally:
             del self._coming[resource.checksum]
-            if content is None:
-                outcome.fail(failure)
-            else:
-                outcome.succeed(content)
         if len(content) <= _LAST_UP_TO:
             self._last[resource.checksum] = content
+        return content
+
+    async def _downloaded(self, resource: Resource, shown: str) -> bytes:
+        async with self._turns.turn(shown):
+            content = await self._download(resource)
+        await trio.to_thread.run_sync(_verify, resource, content)
         return content
 
     async def _download(self, resource: Resource) -> bytes:

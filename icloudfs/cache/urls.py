@@ -70,10 +70,10 @@ class FreshURLs:
 
         Raises ContentUnavailable if iCloud has no such content now, and what a look-up raises.
         """
-        waited = self._known(file) is None
+        if (known := self._known(file)) is not None:
+            return _url(known.get(file.prefix), file)
         url = _url((await self._resources(file)).get(file.prefix), file)
-        if waited:
-            self._look_around(file)
+        self._look_around(file)
         return url
 
     async def beside(self, file: File) -> Resources:
