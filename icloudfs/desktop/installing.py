@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from icloudfs import xdg
 from icloudfs.desktop import rewriting, thumbnailer
 from icloudfs.traces import Traces, read
 
@@ -37,23 +38,21 @@ class Machine(msgspec.Struct, frozen=True):
     is_root: bool = msgspec.field(default_factory=lambda: os.geteuid() == 0)
     environment: dict[str, str] = msgspec.field(default_factory=lambda: dict(os.environ))
 
-    def xdg(self, variable: str, usual: str) -> Path:
-        """A directory of the XDG standard, which wants relative paths to be ignored."""
-        chosen = self.environment.get(variable, "")
-        home = Path(self.environment.get("HOME") or Path.home())
-        return Path(chosen) if chosen.startswith("/") else home / usual
-
     @property
     def data(self) -> Path:
-        return self.xdg("XDG_DATA_HOME", ".local/share")
+        return xdg.directory("XDG_DATA_HOME", ".local/share", self.environment)
 
     @property
     def config(self) -> Path:
-        return self.xdg("XDG_CONFIG_HOME", ".config")
+        return xdg.directory("XDG_CONFIG_HOME", ".config", self.environment)
 
     @property
     def record(self) -> Path:
-        return self.xdg("XDG_STATE_HOME", ".local/state") / "icloudfs" / "desktop.json"
+        return (
+            xdg.directory("XDG_STATE_HOME", ".local/state", self.environment)
+            / "icloudfs"
+            / "desktop.json"
+        )
 
 
 def install(machine: Machine, folders: Sequence[Path]) -> Iterator[str]:

@@ -25,6 +25,7 @@ from pathlib import Path
 import apsw
 import msgspec
 
+from icloudfs import xdg
 from icloudfs.desktop import pictures
 from icloudfs.desktop.uris import entry, gwenview_uri, uris
 
@@ -78,9 +79,7 @@ def thumbnails_directory() -> Path | None:
     home = Path.home()
     with suppress(OSError):
         if home.is_dir() and home.stat().st_uid == os.getuid() and os.access(home, os.W_OK):
-            cache = os.environ.get("XDG_CACHE_HOME", "")
-            # The standard wants relative paths to be ignored.
-            return (Path(cache) if cache.startswith("/") else home / ".cache") / "thumbnails"
+            return xdg.directory("XDG_CACHE_HOME", ".cache") / "thumbnails"
     return None
 
 

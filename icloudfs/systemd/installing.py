@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from icloudfs import xdg
 from icloudfs.errors import ConfigError
 from icloudfs.traces import Traces
 
@@ -31,12 +32,6 @@ class Machine(msgspec.Struct, frozen=True):
     def system(self, path: str) -> Path:
         return self.root / path.lstrip("/")
 
-    def home(self, variable: str, usual: str) -> Path:
-        """A directory of the XDG standard, which wants relative paths to be ignored."""
-        chosen = self.environment.get(variable, "")
-        home = Path(self.environment.get("HOME") or Path.home())
-        return Path(chosen) if chosen.startswith("/") else home / usual
-
 
 class Folder(msgspec.Struct, frozen=True):
     """A folder that is to be mounted when somebody looks."""
@@ -56,7 +51,10 @@ def this_program() -> Path:
 
 def install_for_user(machine: Machine) -> Iterator[str]:
     """The service of a user; a line about each thing. Raises OSError."""
-    unit = machine.home("XDG_CONFIG_HOME", ".config") / "systemd/user/icloudfs@.service"
+    unit = (
+        xdg.directory("XDG_CONFIG_HOME", ".config", machine.environment)
+        / "systemd/user/icloudfs@.service"
+    )
     yield from _user_traces(machine).put(unit, _text(machine, "user/icloudfs@.service"))
     yield from _tell_systemd("systemctl", "--user", "daemon-reload")
     yield "Next: systemctl --user enable --now icloudfs@$(systemd-escape --path ~/Photos).service"
@@ -69,7 +67,11 @@ def undo_for_user(machine: Machine) -> Iterator[str]:
 
 
 def _user_traces(machine: Machine) -> Traces:
-    return Traces(machine.home("XDG_STATE_HOME", ".local/state") / "icloudfs" / "units.json")
+    return Traces(
+        xdg.directory("XDG_STATE_HOME", ".local/state", machine.environment)
+        / "icloudfs"
+        / "units.json"
+    )
 
 
 # -- for the machine ---------------------------------------------------------------------------------
