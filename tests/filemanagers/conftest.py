@@ -18,6 +18,7 @@ from tests.filemanagers.managers import MANAGERS, FileManager
 from tests.filemanagers.person import Person, fuse_for_everybody, throw_away_person
 from tests.filemanagers.photos import Photos
 from tests.filemanagers.window import Window
+from tests.measured import notes, pytest_terminal_summary  # noqa: F401
 from tests.scratch import Scratch, scratch_folder
 from tests.whole.local_icloud import LocalICloud
 
@@ -25,8 +26,6 @@ SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
 MANY = 500
 MAY_2014 = 1_400_000_000_000
 """2014-05-13, in ms: what was added then is not among the newest, which are always at hand."""
-
-_notes: list[str] = []
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -39,18 +38,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(
             "manager", [MANAGERS[name] for name in chosen], ids=chosen, scope="session"
         )
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    terminalreporter.section("what was seen and measured")
-    for note in _notes:
-        terminalreporter.write_line(note)
-
-
-@pytest.fixture(scope="session")
-def notes() -> list[str]:
-    """Lines to be printed when all tests have run."""
-    return _notes
 
 
 @pytest.fixture(scope="session")
@@ -137,7 +124,11 @@ def photos(
 
 
 @pytest.fixture(scope="session")
-def window(photos: Photos, manager: FileManager, notes: list[str]) -> Iterator[Window]:
+def window(
+    photos: Photos,
+    manager: FileManager,
+    notes: list[str],  # noqa: F811
+) -> Iterator[Window]:
     """The file manager on a desktop. It has not been started yet."""
     desktop = Desktop(photos.person)
     SCREENSHOTS.mkdir(exist_ok=True)

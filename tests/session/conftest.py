@@ -18,13 +18,12 @@ from tests.filemanagers.conftest import (  # noqa: F401
     icloudfs,
     machine,
     many,
-    notes,
     person,
-    pytest_terminal_summary,
 )
 from tests.filemanagers.desktop import Desktop
 from tests.filemanagers.person import Person
 from tests.filemanagers.photos import Photos
+from tests.measured import notes, pytest_terminal_summary  # noqa: F401
 from tests.whole.local_icloud import LocalICloud
 
 Begin = Callable[[str], Photos]

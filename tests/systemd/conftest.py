@@ -12,23 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.measured import notes, pytest_terminal_summary  # noqa: F401
 from tests.systemd.cloud import Cloud
 from tests.systemd.machine import Machine, booted
 from tests.systemd.photos import OfServer, OfUser
-
-_notes: list[str] = []
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    terminalreporter.section("what was measured")
-    for note in _notes:
-        terminalreporter.write_line(note)
-
-
-@pytest.fixture(scope="session")
-def notes() -> list[str]:
-    """Lines to be printed when all tests have run."""
-    return _notes
 
 
 @pytest.fixture(scope="session")
