@@ -195,19 +195,18 @@ class Pull:
         self._tries += 1
         reachability = self._means.reachability
         pause = _FIRST_PAUSE * 2 ** (self._tries - 1) * random.uniform(0.7, 1.3)
-        last = self._tries >= TRIES
-        if not isinstance(error, Offline):
-            reachability.succeeded()
-        elif not isinstance(error, Interrupted) and (
-            reachability.offline or self._tries == TRIES - 1
-        ):
-            # A missing network is not worth three tries while somebody waits for an answer.
-            reachability.failed(error)
-            raise error
         if isinstance(error, Throttled):
             pause = max(error.retry_after or 0.0, pause)
             reachability.slow_down(pause)
-        if last or trio.current_time() + pause >= self._waiting.deadline:
+        last = self._tries >= TRIES or trio.current_time() + pause >= self._waiting.deadline
+        if not isinstance(error, Offline):
+            reachability.succeeded()
+        elif not isinstance(error, Interrupted):
+            # A missing network is not worth three tries while somebody waits for an answer.
+            last = last or reachability.offline or self._tries == TRIES - 1
+            if last:
+                reachability.failed(error)
+        if last:
             raise error
         await trio.sleep(pause)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import trio
 
+from icloudfs.apple.records import Record, Zone
 from icloudfs.errors import Offline
 from icloudfs.state import contents
 from icloudfs.state.database import Database
+from tests.cache.library import announce
 from tests.cache.server import KIB, MIB, Server, read_all, running, some_bytes
 
 
@@ -59,6 +62,32 @@ async def test_a_server_that_never_answers(
 async def _fails(fetch: object, file: object) -> None:
     with pytest.raises(Offline):
         await fetch(file)  # type: ignore[operator]
+
+
+class _SilentAboutMany(Server):
+    """Answers look-ups of one record, and no others."""
+
+    async def lookup(self, zone: Zone, names: Sequence[str]) -> Sequence[Record]:
+        if len(names) > 1:
+            await trio.sleep_forever()
+        return await super().lookup(zone, names)
+
+
+async def test_a_look_up_that_others_began_never_ends(directory: Path, database: Database) -> None:
+    """It ends a little before the read would, whose kernel asks a second time: that is told at once."""
+    server = _SilentAboutMany()
+    files = [server.add(some_bytes(KIB, seed)) for seed in range(20)]
+    announce(database, [(file, f"{file.ino}.JPG") for file in files])
+    async with running(directory, database, server, timeout=0.5) as cache:
+        await read_all(cache, files[0])
+        server.silent = True
+        await trio.sleep(0.05)
+        with pytest.raises(Offline):
+            await read_all(cache, files[1])
+        began = trio.current_time()
+        with pytest.raises(Offline):
+            await read_all(cache, files[1])
+        assert trio.current_time() - began < 0.1
 
 
 async def test_a_body_that_stops_coming(
