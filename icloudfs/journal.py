@@ -15,16 +15,13 @@ import socket
 import struct
 import sys
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 SOCKET = "/run/systemd/journal/socket"
 
 _IDENTIFIER = "icloudfs"
 _EVENTS = uuid.UUID("6f9c0d6c-51d1-4f0e-9d5b-0d6f7e8f6a53")
 """What the ids of events are made from, with their names."""
-
-_PATIENCE = 0.2
-"""Seconds for a journal that is behind, then a record is dropped: the mount must go on."""
 
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
 """syslog's numbers, by the least level that has them; whatever is below is 7."""
@@ -65,19 +62,28 @@ class Prefixed(logging.Formatter):
 
 
 class JournalHandler(logging.Handler):
-    """Sends each record to the journal. Raises OSError at first if there is none."""
+    """Sends each record to the journal. Raises OSError at first if there is none.
+
+    A journal that is hundreds of records behind is not waited for, as the mount must go on: records are
+    dropped, and the first one after that is preceded by how many they were.
+    """
 
     def __init__(self, address: str = SOCKET) -> None:
         super().__init__()
         self.setFormatter(logging.Formatter())
         self._address = address
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.settimeout(_PATIENCE)
+        self._dropped = 0
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._socket.connect(address)
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._send(b"".join(_encode(*field) for field in self._fields(record)))
+            if self._dropped:
+                self._send(_datagram(self._fields(_gap(self._dropped))))
+                self._dropped = 0
+            self._send(_datagram(self._fields(record)))
+        except BlockingIOError:
+            self._dropped += 1
         except Exception:
             self.handleError(record)
 
@@ -101,8 +107,8 @@ class JournalHandler(logging.Handler):
     def _send(self, datagram: bytes) -> None:
         try:
             self._socket.send(datagram)
-        except TimeoutError:
-            return
+        except BlockingIOError:
+            raise
         except (ConnectionRefusedError, BrokenPipeError):
             # The journal was started anew; it listens at the old address.
             self._socket.connect(self._address)
@@ -119,6 +125,16 @@ class JournalHandler(logging.Handler):
             fcntl.fcntl(file, fcntl.F_ADD_SEALS, seals)
             rights = array.array("i", [file.fileno()])
             self._socket.sendmsg([b""], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+
+
+def _gap(dropped: int) -> logging.LogRecord:
+    """What stands in the place of records that were dropped."""
+    message = "%d records were dropped: the journal did not take them."
+    return logging.LogRecord(__name__, logging.WARNING, __file__, 0, message, (dropped,), None, "")
+
+
+def _datagram(fields: Iterable[tuple[str, str]]) -> bytes:
+    return b"".join(_encode(*field) for field in fields)
 
 
 def _encode(name: str, value: str) -> bytes:
