@@ -28,6 +28,10 @@ COLLECT = 0.004
 NEARBY = 30
 """Files before and behind one that was asked for, whose URLs are looked up as well."""
 
+AFTER = 0.05
+"""Seconds from one look-up to that of the files around it: what was asked for goes first. To ask for thirty
+records and to read the answer takes as long as to get the first bytes of a photo."""
+
 _WORTH_A_CALL = 10
 """Names that are not known yet."""
 
@@ -64,6 +68,7 @@ class FreshURLs:
         self._fresh: TTLCache[_Key, Resources] = TTLCache(_REMEMBERED, FRESH, trio.current_time)
         self._asked: dict[_Key, Outcome[Resources]] = {}
         self._gathering: dict[Zone, list[str]] = {}
+        self._will_look_around = False
 
     async def url(self, file: File) -> str:
         """Where to download ``file``.
@@ -73,7 +78,9 @@ class FreshURLs:
         if (known := self._known(file)) is not None:
             return _url(known.get(file.prefix), file)
         url = _url((await self._resources(file)).get(file.prefix), file)
-        self._look_around(file)
+        if not self._will_look_around:
+            self._will_look_around = True
+            self._nursery.start_soon(self._look_around, file)
         return url
 
     async def beside(self, file: File) -> Resources:
@@ -112,7 +119,9 @@ class FreshURLs:
             self._nursery.start_soon(self._look_up_soon, zone)
         return outcome
 
-    def _look_around(self, file: File) -> None:
+    async def _look_around(self, file: File) -> None:
+        await trio.sleep(AFTER)
+        self._will_look_around = False
         keys = dict.fromkeys((other.zone, other.record) for other in self._nearby(file))
         unknown = [
             key
@@ -121,7 +130,7 @@ class FreshURLs:
         ]
         if len(unknown) >= _WORTH_A_CALL:
             self._asked |= {key: Outcome() for key in unknown}
-            self._nursery.start_soon(self._look_up, file.zone, [name for _, name in unknown])
+            await self._look_up(file.zone, [name for _, name in unknown])
 
     async def _look_up_soon(self, zone: Zone) -> None:
         await _until_no_more_come(self._gathering[zone])

@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from icloudfs.apple.records import Record, Zone
+from icloudfs.cache.urls import AFTER
 from icloudfs.errors import Offline
 from icloudfs.state import contents
 from icloudfs.state.database import Database
@@ -80,8 +81,8 @@ async def test_a_look_up_that_others_began_never_ends(directory: Path, database:
     announce(database, [(file, f"{file.ino}.JPG") for file in files])
     async with running(directory, database, server, timeout=0.5) as cache:
         await read_all(cache, files[0])
+        await trio.sleep(AFTER + 0.05)
         server.silent = True
-        await trio.sleep(0.05)
         with pytest.raises(Offline):
             await read_all(cache, files[1])
         began = trio.current_time()

@@ -8,7 +8,7 @@ import trio
 import trio.testing
 
 from icloudfs.cache.source import NAMES_A_LOOKUP
-from icloudfs.cache.urls import FreshURLs
+from icloudfs.cache.urls import AFTER, FreshURLs
 from icloudfs.errors import ContentUnavailable, Offline
 from tests.cache.server import SHARED, ZONE, Server
 
@@ -48,13 +48,16 @@ async def test_who_comes_alone_waits_for_nobody(
         assert trio.current_time() == began
 
 
-async def test_who_opens_one_waits_no_more_for_those_around_it(server: Server) -> None:
+async def test_who_opens_one_waits_no_more_for_those_around_it(
+    server: Server, autojump_clock: trio.testing.MockClock
+) -> None:
     files = [server.add(b"%d" % n) for n in range(30)]
     strange = server.add(b"shared", zone=SHARED)
+    server.look_up_takes = 1.0
     async with trio.open_nursery() as nursery:
         urls = FreshURLs(server, nursery, 5.0, lambda _: [*files, strange])
         assert await urls.url(files[7])
-        assert [len(names) for names in server.lookups] == [1]
+        await trio.sleep(2 * AFTER)
         # The next one waits for the call that is under way, and causes none.
         assert await urls.url(files[8])
         for file in files:
@@ -63,17 +66,33 @@ async def test_who_opens_one_waits_no_more_for_those_around_it(server: Server) -
         # All but one are known now: not worth a call.
         urls.forget(files[7])
         assert await urls.url(files[7])
-        await trio.testing.wait_all_tasks_blocked()
+        await trio.sleep(2 * AFTER)
         assert [len(names) for names in server.lookups] == [1, 29, 1]
 
 
-async def test_nobody_minds_what_becomes_of_those_around_it(server: Server) -> None:
+async def test_what_was_asked_for_goes_before_what_lies_around_it(
+    server: Server, autojump_clock: trio.testing.MockClock
+) -> None:
+    files = [server.add(b"%d" % n) for n in range(30)]
+    async with trio.open_nursery() as nursery:
+        urls = FreshURLs(server, nursery, 5.0, lambda _: files)
+        # Those that are opened at once are looked up for themselves, and only once.
+        assert await urls.url(files[7]) and await urls.url(files[8])
+        await trio.sleep(0.9 * AFTER)
+        assert [len(names) for names in server.lookups] == [1, 1]
+        await trio.sleep(0.2 * AFTER)
+        assert [len(names) for names in server.lookups] == [1, 1, 28]
+
+
+async def test_nobody_minds_what_becomes_of_those_around_it(
+    server: Server, autojump_clock: trio.testing.MockClock
+) -> None:
     files = [server.add(b"%d" % n) for n in range(12)]
     async with trio.open_nursery() as nursery:
         urls = FreshURLs(server, nursery, 5.0, lambda _: files)
         assert await urls.url(files[0])
         server.away = True
-        await trio.testing.wait_all_tasks_blocked()
+        await trio.sleep(2 * AFTER)
         server.away = False
         assert await urls.url(files[1])
         server.remove(files[2])
