@@ -1,9 +1,12 @@
-"""The yardstick for cold reads: one look-up and one transfer, and nothing else.
+"""The yardstick for cold reads, one look-up and one transfer and nothing else; and the floor below it.
 
-``python -m tests.bench.bare_transfer MASTER [--last BYTES]`` looks a photo up in the session that the
-environment names, as icloudfs would, and has curl fetch its original, or the end of it, through the same
+``python -m tests.bench.bare_transfer MASTER [--last BYTES] [--keep FILE]`` looks a photo up in the session that
+the environment names, as icloudfs would, and has curl fetch its original, or the end of it, through the same
 door. Printed as JSON, in seconds from the look-up on: to the first byte, and to the last. Connections
 stand before the clock runs, as they do in a daemon that has been at work.
+
+The floor is what nobody gets below who does more than curl has to: to the first byte as icloudfs's own client
+gets it, without a mount, and to the last byte if curl keeps them all in ``FILE``.
 """
 
 from __future__ import annotations
@@ -13,9 +16,12 @@ import json
 import os
 import subprocess
 import time
+from pathlib import Path
+from typing import NamedTuple
 
 import trio
 
+from icloudfs.apple import ICloud
 from icloudfs.apple.records import Master, Zone
 from icloudfs.apple.wire import PRIMARY_ZONE
 from icloudfs.config import load
@@ -24,25 +30,51 @@ from icloudfs.connection import connected
 _TIMES = "%{time_pretransfer} %{time_starttransfer} %{time_total}"
 """What curl tells: connected with TLS and all; the first byte; the last."""
 
+_BEGINNING = 64 << 10
+"""Bytes that a program reads first."""
 
-async def look_up(master: str) -> tuple[str, float]:
-    """The URL of an original, and the seconds that a look-up takes."""
+
+class Looked(NamedTuple):
+    """What a look-up gave, and how long it took; times in seconds."""
+
+    url: str
+    took: float
+    first: float
+    """From a request on until our own client has the first bytes of the original."""
+
+
+async def look_up(master: str) -> Looked:
+    """Ask for the URL of an original, and for its beginning."""
     zone = Zone("private", PRIMARY_ZONE)
     async with connected(load({})) as icloud:
         await icloud.photos.lookup(zone, [master])
         began = time.monotonic()
         (record,) = await icloud.photos.lookup(zone, [master])
+        took = time.monotonic() - began
+        assert isinstance(record, Master)
+        url = record.resources["resOriginal"].url
+        await _first_bytes(icloud, url)  # the connection stands then
+        first = await _first_bytes(icloud, url)
+    return Looked(url.replace("${f}", "original"), took, first)
+
+
+async def _first_bytes(icloud: ICloud, url: str) -> float:
+    began = time.monotonic()
+    async with icloud.download(url, 0, _BEGINNING) as content:
+        arriving = content.chunks()
+        await anext(arriving)
         seconds = time.monotonic() - began
-    assert isinstance(record, Master)
-    return record.resources["resOriginal"].url.replace("${f}", "original"), seconds
+        async for _ in arriving:
+            pass
+    return seconds
 
 
-def transfer(url: str, last: int | None) -> tuple[float, float]:
+def transfer(url: str, last: int | None, keep: Path = Path(os.devnull)) -> tuple[float, float]:
     """Seconds to the first byte of the original, or of its end, and to the last."""
     part = ["--range", f"-{last}"] if last else []
     authority = ["--cacert", os.environ["SSL_CERT_FILE"]]
     told = subprocess.run(
-        ["curl", "-sS", "--fail", *authority, *part, "-o", "/dev/null", "-w", _TIMES, url],
+        ["curl", "-sS", "--fail", *authority, *part, "-o", str(keep), "-w", _TIMES, url],
         capture_output=True,
         text=True,
         check=True,
@@ -55,12 +87,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("master")
     parser.add_argument("--last", type=int)
+    parser.add_argument("--keep", metavar="FILE", type=Path)
     options = parser.parse_args()
-    url, looked_up = trio.run(look_up, options.master)
+    looked = trio.run(look_up, options.master)
     # Once to no purpose: a simulator makes a content when it is first asked for, Apple has it.
-    transfer(url, last=1)
-    first, everything = transfer(url, options.last)
-    print(json.dumps({"first_s": looked_up + first, "last_s": looked_up + everything}))
+    transfer(looked.url, last=1)
+    first, everything = transfer(looked.url, options.last)
+    times = {"first_s": looked.took + first, "last_s": looked.took + everything}
+    if options.keep:
+        _, kept = transfer(looked.url, options.last, options.keep)
+        times |= {"floor_first_s": looked.took + looked.first, "floor_last_s": looked.took + kept}
+        options.keep.unlink()
+    print(json.dumps(times))
 
 
 if __name__ == "__main__":

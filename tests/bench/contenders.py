@@ -84,6 +84,10 @@ class Icloudfs:
         return self._stand.daemon
 
     @property
+    def database(self) -> Path:
+        return self._stand.database
+
+    @property
     def whole_library(self) -> Path:
         return self.mount_point / "Library"
 

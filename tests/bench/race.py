@@ -27,16 +27,15 @@ from tests.bench.contenders import Contender, Icloudfs, Rclone
 from tests.bench.goals import Medians
 from tests.bench.mounts import find
 from tests.bench.racecourse import racecourse
-from tests.bench.works import MEMORY, WORKS, Field, Sample, Work
+from tests.bench.works import MEMORY, WORKS, YARDSTICK, Field, Sample, Work
 
-YARDSTICK = "yardstick"
 _MANY = 10
 """The memory of a library so many times as large must be the same."""
 _FLAT = 1.25
 """Times the memory of the small library that the large one may take: allocators and caches vary."""
 
 Samples = dict[str, list[Sample]]
-"""By contender, or by ``yardstick``."""
+"""By contender, ``YARDSTICK`` or ``FLOOR``."""
 
 
 def names() -> list[str]:
@@ -133,7 +132,8 @@ class _Race:
         contenders = self._field.contenders
         if work.yardstick:
             self._settle()
-            samples.setdefault(YARDSTICK, []).append(work.yardstick(self._field, turn))
+            for who, sample in work.yardstick(self._field, turn).items():
+                samples.setdefault(who, []).append(sample)
         for contender in contenders if turn % 2 else reversed(contenders):
             self._settle()
             sample = work.sample(contender, self._field, turn)

@@ -47,14 +47,16 @@ def race_table(race: Figures) -> str:
         f"{race['assets']:,} assets, medians of {race['rounds']};"
         f" load average {load['median']:.1f}, at most {load['most']:.1f}"
     )
-    titles = f"{'':{_WORK}}{'ms':>5}{'MB/s':>6}{'icloudfs':>12}{'rclone':>12}{'yardstick':>12}{'ratio':>8}"
+    titles = (
+        f"{'':{_WORK}}{'ms':>5}{'MB/s':>6}{''.join(f'{who:>12}' for who in _ENTRANTS)}{'ratio':>8}"
+    )
     return "\n".join([head, "", titles + "  must be", *map(_race_line, race["figures"])])
 
 
 def _race_line(line: Figures) -> str:
     medians = line["medians"]
     name = f"{line['what']}: {line['figure']}"
-    raw = "".join(_raw(medians.get(who)) for who in ("icloudfs", "rclone", "yardstick"))
+    raw = "".join(_raw(medians.get(who)) for who in _ENTRANTS)
     ratio = f"{line['ratio']:>8.3f}" if "ratio" in line else f"{'':8}"
     verdict = {True: "met", False: "MISSED", None: ""}[line["met"]]
     goal = f"  {line['must_be']:40} {verdict}" if line["must_be"] else ""
@@ -69,3 +71,4 @@ def _raw(value: float | None) -> str:
 
 
 _WORK = 64
+_ENTRANTS = ("icloudfs", "rclone", "yardstick", "floor")
