@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import apsw
@@ -24,6 +24,7 @@ from cachetools import TTLCache
 from icloudfs.desktop.desktop import Picture
 from icloudfs.desktop.niced import NicedThread
 from icloudfs.desktop.seeds import Drawn, Seed, Seeds
+from icloudfs.desktop.windows import Place, Windows
 from icloudfs.errors import ContentError, IcloudfsError, one_error
 from icloudfs.tree.changes import Change, EntryAdded, EntryRemoved, InodeChanged
 from icloudfs.tree.directory import Directory, File
@@ -33,17 +34,6 @@ log = logging.getLogger(__name__)
 
 MOST_FOLDERS = 8
 """That wait to be seeded; the oldest is forgotten."""
-MOST_FILES = 500
-"""Of one folder that are seeded."""
-_LOOKED_AT = 2000
-"""Entries of a folder among which the first by name are found."""
-_ON_ICON = 4
-"""Files of a folder that Dolphin draws on its icon."""
-_FOLDERS_SHOWN = 100
-"""Folders in a folder whose icons are drawn."""
-_NEWEST = 60
-"""Photos that are seeded after a sync."""
-_MOST_COVERS = 2000
 
 _AT_ONCE = 24
 """Files that are seeded before a folder that was opened meanwhile has its turn."""
@@ -60,14 +50,12 @@ _LOOKED_AT_FOR = 2.0
 """Seconds after somebody waited for a seed in which the others are laid as fast as can be."""
 _REST = 60.0
 """Seconds without seeding after the disk was full."""
-_REMEMBERED = 64
-"""Folders opened last, in which a photo that arrives is seeded."""
 
 
 class _Job:
     """Files to be seeded, as path and inode number."""
 
-    def __init__(self, folder: int, files: Iterator[tuple[bytes, int]]) -> None:
+    def __init__(self, folder: int, files: Iterator[Place]) -> None:
         self.folder = folder
         self.files = files
 
@@ -87,7 +75,7 @@ class Seeder:
         self._picture = picture
         self._jobs: list[_Job] = []
         self._changes: list[Change] = []
-        self._opened: dict[int, None] = {}
+        self._windows = Windows(directory)
         self._covers_are_due = True
         self._is_synced = False
         self._woken = trio.Event()
@@ -108,10 +96,7 @@ class Seeder:
 
     def opened(self, folder: int) -> None:
         """The owner of the mount opened a folder."""
-        self._opened.pop(folder, None)
-        self._opened[folder] = None
-        while len(self._opened) > _REMEMBERED:
-            del self._opened[next(iter(self._opened))]
+        self._windows.opened(folder)
         self._add(folder)
 
     def changed(self, changes: Sequence[Change]) -> None:
@@ -137,7 +122,7 @@ class Seeder:
         Only KDE waits, and from then on seeds are laid in the sizes that it may ask for.
         """
         self._seeds.in_every_size = True
-        await self._at_once(list(self._looked_at(ino)))
+        await self._at_once(list(self._windows.places_shown(ino)))
 
     async def laid_before_told(self, changes: Sequence[Change]) -> None:
         """Seed what comes or changes in the folders that were opened last. Not if that is a lot: then what
@@ -149,20 +134,20 @@ class Seeder:
             or (isinstance(change, InodeChanged) and change.content and not change.quiet)
         }
         if len(new) <= _AT_ONCE:
-            await self._at_once([place for ino in new for place in self._looked_at(ino)])
+            await self._at_once([place for ino in new for place in self._windows.places_shown(ino)])
 
     async def laid_on_icon(self, folder: int) -> None:
         """The same for the first files of a folder."""
-        await self._at_once(list(self._on_icon(folder, self._path(folder))))
+        await self._at_once(list(self._windows.on_icon(folder)))
 
     async def laid_in(self, folder: int) -> None:
         """The same for the files of a folder that are seeded, by the order of their names."""
-        files = _files(self._entries(folder))
+        files = self._windows.files_in(folder)
         async with trio.open_nursery() as nursery:
             for _ in range(_TOGETHER):
                 nursery.start_soon(self._several_at_once, files)
 
-    async def _several_at_once(self, files: Iterator[tuple[bytes, int]]) -> None:
+    async def _several_at_once(self, files: Iterator[Place]) -> None:
         while not self.is_away and (several := list(islice(files, _AT_ONCE // _TOGETHER))):
             await self._at_once(several)
 
@@ -179,7 +164,7 @@ class Seeder:
         if trio.current_time() < self._no_seeds_before:
             return
         self._jobs = [job for job in self._jobs if job.folder != folder]
-        self._jobs.append(_Job(folder, self._files_in(folder)))
+        self._jobs.append(_Job(folder, self._windows.everything_in(folder)))
         del self._jobs[:-MOST_FOLDERS]
         self._woken.set()
 
@@ -219,7 +204,7 @@ class Seeder:
         is_due = self._covers_are_due and self._is_synced
         if is_due:
             self._covers_are_due = False
-            self._jobs.append(_Job(0, self._covers()))
+            self._jobs.append(_Job(0, self._windows.likely()))
         return is_due
 
     async def _go_on(self) -> None:
@@ -233,7 +218,7 @@ class Seeder:
         if trio.current_time() > self._in_a_hurry_until:
             await trio.sleep(max(laid / _A_SECOND - (trio.current_time() - began), 0))
 
-    async def _at_once(self, files: Sequence[tuple[bytes, int]]) -> None:
+    async def _at_once(self, files: Sequence[Place]) -> None:
         await self._ready.wait()
         if self._nursery is None or trio.current_time() < self._no_seeds_before:
             return
@@ -246,7 +231,7 @@ class Seeder:
         for seeded in others:
             await seeded.wait()
 
-    def _begin(self, files: Sequence[tuple[bytes, int]]) -> dict[bytes, _Wanted]:
+    def _begin(self, files: Sequence[Place]) -> dict[bytes, _Wanted]:
         """What nobody else is at, by path; it is under way from now on."""
         begun = {
             path: wanted
@@ -316,47 +301,6 @@ class Seeder:
             return None
         return _Wanted(Seed(path, file.checksum, inode.mtime, inode.size), file)
 
-    # -- which files -----------------------------------------------------------------------------
-
-    def _files_in(self, folder: int) -> Iterator[tuple[bytes, int]]:
-        """Of a folder, in the order of their names, and the few that are on the icons of those in it."""
-        entries = self._entries(folder)
-        yield from _files(entries)
-        folders = ((path, ino) for path, ino in entries if is_directory(ino))
-        for path, ino in islice(folders, _FOLDERS_SHOWN):
-            yield from self._on_icon(ino, path)
-
-    def _entries(self, folder: int) -> list[tuple[bytes, int]]:
-        """By name, each with its path."""
-        above = self._path(folder)
-        entries = ((name, inode.ino) for name, inode in self._directory.page(folder, 0, _LOOKED_AT))
-        return [(_joined(above, name), ino) for name, ino in sorted(entries)]
-
-    def _looked_at(self, ino: int) -> Iterator[tuple[bytes, int]]:
-        """Where a file is, of the folders that were opened last."""
-        for parent, name in self._directory.entries_of(ino):
-            if parent in self._opened:
-                yield _joined(self._path(parent), name), ino
-
-    def _on_icon(self, folder: int, path: bytes) -> Iterator[tuple[bytes, int]]:
-        """Dolphin takes the first ones in the directory's own order."""
-        for name, inode in list(self._directory.page(folder, 0, _ON_ICON)):
-            if not is_directory(inode.ino):
-                yield _joined(path, name), inode.ino
-
-    def _covers(self) -> Iterator[tuple[bytes, int]]:
-        for ino in self._directory.newest(_NEWEST):
-            for path in self._directory.places(ino):
-                yield path.encode("utf-8", "surrogateescape"), ino
-        albums = self._directory.at("Albums")
-        if albums is not None:
-            below = self._directory.directories_below(albums.ino)
-            for folder in islice(below, _MOST_COVERS // _ON_ICON):
-                yield from self._on_icon(folder, self._path(folder))
-
-    def _path(self, folder: int) -> bytes:
-        return next(iter(self._directory.places(folder)), "").encode("utf-8", "surrogateescape")
-
     # -- what changed ----------------------------------------------------------------------------
 
     async def _catch_up(self) -> None:
@@ -368,13 +312,13 @@ class Seeder:
             match change:
                 case EntryAdded(parent):
                     self._covers_are_due = True
-                    if parent in self._opened:
+                    if self._windows.show(parent):
                         self._add(parent)
                 case EntryRemoved(parent, name):
                     self._covers_are_due = True
                     # With a folder goes all that is in it: what was in it has no other path to go by.
-                    if self._directory.places(parent):
-                        gone = _joined(self._path(parent), name)
+                    if self._windows.paths(parent):
+                        gone = self._windows.path_in(parent, name)
                         await self._thread.run(self._seeds.forget, gone)
                 case InodeChanged(ino, content):
                     await self._renew(ino, content)
@@ -382,8 +326,8 @@ class Seeder:
     async def _renew(self, ino: int, content: bool) -> None:
         if is_directory(ino):
             return
-        places = [place.encode("utf-8", "surrogateescape") for place in self._directory.places(ino)]
-        now = [wanted.seed for path in places if (wanted := self._wanted(path, ino))]
+        paths = self._windows.paths(ino)
+        now = [wanted.seed for path in paths if (wanted := self._wanted(path, ino))]
         stale = await self._thread.run(self._seeds.stale, now)
         wrong = stale
         if content:  # what others made of it goes, too
@@ -404,12 +348,3 @@ class Seeder:
                 now = None if inode is None else self._wanted(seed.path, inode.ino)
                 if now is None or now.seed != seed:
                     await self._thread.run(self._seeds.forget, seed.path)
-
-
-def _files(entries: Iterable[tuple[bytes, int]]) -> Iterator[tuple[bytes, int]]:
-    """Those of a folder that are seeded."""
-    return islice((entry for entry in entries if not is_directory(entry[1])), MOST_FILES)
-
-
-def _joined(above: bytes, name: bytes) -> bytes:
-    return above + b"/" + name if above else name
