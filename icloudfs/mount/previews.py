@@ -21,6 +21,7 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 import trio
+from cachetools import TTLCache
 
 from icloudfs.mount import patience
 from icloudfs.mount.browsers import Browser, browser
@@ -30,7 +31,9 @@ from icloudfs.mount.patience import Patience
 from icloudfs.tree.directory import ROOT
 
 _MOST = 20_000
-"""Files that were listed and not looked at: no window shows more."""
+_EXPECTED_FOR = 300.0
+"""Files that were listed and not looked at: no window shows more, and after so many seconds they are files like
+any other. Their thumbnails lie by then, if any come."""
 
 
 class _Listing(NamedTuple):
@@ -49,7 +52,7 @@ class Previews:
         self._listings: dict[int, _Listing] = {}
         # Between the root and all other directories, so that no number is a folder's too.
         self._numbers = itertools.count(ROOT + 1)
-        self.expected: dict[int, None] = {}
+        self.expected: TTLCache[int, None] = TTLCache(_MOST, _EXPECTED_FOR, trio.current_time)
         """Files whose next stat may have to wait: what the kernel knows of them is good for no time."""
 
     # -- listing -----------------------------------------------------------------------------------
@@ -81,8 +84,6 @@ class Previews:
     def expect(self, ino: int) -> None:
         """A file is told to KIO."""
         self.expected[ino] = None
-        if len(self.expected) > _MOST:
-            del self.expected[next(iter(self.expected))]
 
     def close(self, handle: int) -> None:
         self._listings.pop(handle, None)

@@ -10,7 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trio
+import trio.testing
 
+from icloudfs.mount.desktop import NoDesktop
+from icloudfs.mount.previews import Previews
 from icloudfs.tree.directory import ROOT as ROOT_INO
 from tests import kio
 from tests.kio import Worker
@@ -208,3 +212,14 @@ def test_without_thumbnails_nobody_waits_or_is_refused(
             assert laid(mount) == []
             mount.tell("open_gate")
             assert drawing.answer() == "1000"
+
+
+async def test_what_nobody_looks_at_becomes_a_file_like_any_other(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    previews = Previews(NoDesktop())
+    previews.expect(7)
+    await trio.sleep(299)
+    assert 7 in previews.expected
+    await trio.sleep(2)
+    assert 7 not in previews.expected
