@@ -29,11 +29,11 @@ class Patience:
         self._counted = 0.0
 
     @contextmanager
-    def spent(self) -> Iterator[None]:
+    def spent(self) -> Iterator[trio.CancelScope]:
         """What is in the block takes no longer than there is patience for: it is cancelled then."""
         began = trio.current_time()
         self._saved = min(self._saved + (began - self._counted) * _SHARE, _SAVED)
         self._counted = began
-        with trio.move_on_after(max(min(self._saved, PATIENCE), 0)):
-            yield
+        with trio.move_on_after(max(min(self._saved, PATIENCE), 0)) as scope:
+            yield scope
         self._saved -= trio.current_time() - began

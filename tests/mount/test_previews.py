@@ -144,6 +144,28 @@ def test_a_folder_opens_for_a_browser_when_its_thumbnails_lie(
         assert browser.answer() == str(len(NAMES))
 
 
+def test_a_large_folder_takes_more_patience_page_by_page(library: Library, place: Path) -> None:
+    folder = library.directory(ROOT_INO, FOLDER)
+    library.many(folder, 300)
+    library.close()
+    with (
+        Mount(library.path, place / "mnt", patience=0.3, patience_saved=1.2) as mount,
+        Worker(kio.browser("pcmanfm"), place) as browser,
+    ):
+        began = time.monotonic()
+        assert browser.do("browse", mount.path / FOLDER) == "300"
+        assert 1.1 < time.monotonic() - began < 2.5
+    with (
+        Mount(library.path, place / "mnt", patience=0.3, patience_saved=9) as mount,
+        Worker(kio.browser("pcmanfm"), place) as browser,
+    ):
+        browser.order("browse", mount.path / FOLDER)
+        wait_until(lambda: len(laid(mount)) == 3)
+        mount.tell("open_gate")
+        assert browser.answer() == "300"
+        assert len(laid(mount)) <= 4  # once they lie nothing is waited for again
+
+
 def test_gwenview_waits_file_by_file_and_reads_by_itself(mount: Mount, place: Path) -> None:
     path = mount.path / FOLDER / "not here.JPG"
     with Worker(kio.LISTS, place) as worker, Worker(kio.browser("gwenview"), place) as gwenview:
