@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import threading
 from collections.abc import Callable
 
 import msgspec
@@ -34,6 +35,16 @@ def _uncounted(size: int) -> None:
     """Nobody watches the progress."""
 
 
+class _Buffers(threading.local):
+    """One for each thread that hashes, and not for each file: hundreds may wait until the disk has them."""
+
+    def __init__(self) -> None:
+        self.block = memoryview(bytearray(_BLOCK))
+
+
+_buffers = _Buffers()
+
+
 class RunningDigest:
     """The digests of a file that is still being written: what is there in one piece is hashed already.
 
@@ -46,15 +57,13 @@ class RunningDigest:
         """Bytes from the beginning on that were hashed."""
         self._salted = apple.new_digest()
         self._plain = hashlib.sha256()
-        self._buffer = memoryview(b"")
 
     def advance(self, fd: int, stop: int) -> int:
         """Hash on up to ``stop``, or the end of the file; how many bytes that were. Raises OSError."""
-        if not self._buffer:
-            self._buffer = memoryview(bytearray(_BLOCK))
-        read = os.preadv(fd, [self._buffer[: max(stop - self.reached, 0)]], self.reached)
-        self._salted.update(self._buffer[:read])
-        self._plain.update(self._buffer[:read])
+        buffer = _buffers.block
+        read = os.preadv(fd, [buffer[: max(stop - self.reached, 0)]], self.reached)
+        self._salted.update(buffer[:read])
+        self._plain.update(buffer[:read])
         self.reached += read
         return read
 

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tracemalloc
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 
 from icloudfs.apple import checksum as apple
-from icloudfs.cache.verify import Digests, digest, judge
+from icloudfs.cache.verify import Digests, RunningDigest, digest, judge
 from icloudfs.errors import ContentMismatch
 from tests.cache.server import MIB, some_bytes
 
@@ -42,3 +44,18 @@ async def test_the_verdict_names_both_sides(tmp_path: Path) -> None:
     for checksum in (right, "BAAA"):
         with pytest.raises(ContentMismatch, match=f"Expected 7 bytes, found {len(CONTENT)}"):
             judge(checksum, 7, found)
+
+
+async def test_what_waits_to_be_kept_costs_no_memory(tmp_path: Path) -> None:
+    """Photos that were read and verified may wait for a slow disk by the hundred."""
+    path = tmp_path / "photo"
+    path.write_bytes(b"photo")
+    running = [RunningDigest() for _ in range(100)]
+    with path.open("rb") as file:
+        tracemalloc.start()
+        for one in running:
+            await trio.to_thread.run_sync(partial(digest, file.fileno(), begun=one))
+        held, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert {one.result().size for one in running} == {5}
+    assert held < 4 * MIB
