@@ -44,7 +44,7 @@ MOST = 20_000
 MOST_BYTES = 512 << 20
 """How many are kept, and how many bytes: Apple's are of 10 to 40 KB."""
 
-CONNECTIONS = 4
+CONNECTIONS = 8
 """At a time, of the 64 that there are."""
 
 _PREFIXES = ("resJPEGThumb", "resJPEGMed")

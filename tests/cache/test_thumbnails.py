@@ -138,7 +138,7 @@ async def test_an_original_does_not_wait_for_small_pictures(
     directory: Path, database: Database, server: Server
 ) -> None:
     files = [photo(server, number) for number in range(40)]
-    server.pace = 0.02
+    server.pace = 0.05
     async with running(directory, database, server) as cache, trio.open_nursery() as nursery:
         for file in files:
             nursery.start_soon(cache.thumbnail, file)
