@@ -23,7 +23,7 @@ from icloudfs.control import messages
 from icloudfs.desktop.desktop import Desktop
 from icloudfs.desktop.seeder import Seeder
 from icloudfs.desktop.seeds import DATABASE, Seeds, thumbnails_directory
-from icloudfs.errors import IcloudfsError, LoginNeeded, one_error
+from icloudfs.errors import IcloudfsError, LoginNeeded, Offline, one_error
 from icloudfs.library import Library, SyncResult, opened
 from icloudfs.mount import answering, mount_table, mounting
 from icloudfs.mount.acting import acting
@@ -148,9 +148,12 @@ class _Mount:
         except IcloudfsError as error:
             if isinstance(error, LoginNeeded):
                 await self._notice.session_ran_out()
+            if isinstance(error, Offline):
+                self._library.cache.heard(error)
             if self._seeder is not None:
                 self._seeder.is_away = True
             raise
+        self._library.cache.heard(None)
         self._notice.session_is_good()
         _log_sync(result)
         if self._seeder is not None:

@@ -8,6 +8,7 @@ as much. Here everything that has arrived is taken at once; what goes over the w
 from __future__ import annotations
 
 import math
+import socket
 import ssl
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,10 @@ import trio
 
 PIECE = 256 << 10
 """Bytes that are read at once at most."""
+
+UNACKNOWLEDGED = 10.0
+"""Seconds after which a connection is dead whose other end confirms nothing of what was sent. On a connection
+that stands a network that went away says nothing: whoever uses it next would wait for the whole timeout."""
 
 T = TypeVar("T")
 
@@ -48,6 +53,9 @@ class Network(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         with _in_httpcores_words(httpcore.ConnectError, httpcore.ConnectTimeout, timeout):
             stream = await trio.open_tcp_stream(host, port, local_address=local_address)
+            stream.setsockopt(
+                socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNACKNOWLEDGED * 1000)
+            )
             for option in socket_options or ():
                 stream.setsockopt(*option)
         return Connection(stream)

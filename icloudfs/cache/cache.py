@@ -38,7 +38,7 @@ from icloudfs.cache.source import Source
 from icloudfs.cache.sweep import Sweep
 from icloudfs.cache.thumbnails import MOST, MOST_BYTES, Figures, Thumbnails
 from icloudfs.cache.urls import NEARBY, FreshURLs
-from icloudfs.errors import IcloudfsError
+from icloudfs.errors import IcloudfsError, Offline
 from icloudfs.progress import Report
 from icloudfs.state import contents, metadata
 from icloudfs.state.contents import Content
@@ -212,6 +212,14 @@ class Cache:
         failures are in the result.
         """
         return await Prefetch(self.fetch, report, connections, total).run(files)
+
+    def heard(self, error: Offline | None) -> None:
+        """Somebody else asked iCloud, and got an answer, or ``error``: no reader need find out by waiting."""
+        if self._means is not None:
+            if error is None:
+                self._means.reachability.succeeded()
+            else:
+                self._means.reachability.failed(error)
 
     @property
     def is_awaited(self) -> bool:

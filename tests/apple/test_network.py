@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -13,7 +14,13 @@ import pytest
 import trio
 import trustme
 
-from icloudfs.apple.network import PIECE, Network, TLSConnection, use_large_pieces
+from icloudfs.apple.network import (
+    PIECE,
+    UNACKNOWLEDGED,
+    Network,
+    TLSConnection,
+    use_large_pieces,
+)
 
 CONTENT = random.Random(1).randbytes(3 * PIECE + 17)
 HOST = "127.0.0.1"
@@ -78,6 +85,23 @@ async def test_what_is_sent_arrives_both_ways(authority: trustme.CA, trust: ssl.
         await stream.aclose()
     assert bytes(heard) == came == CONTENT
     assert pieces < len(CONTENT) // (16 << 10) // 2
+
+
+async def test_the_kernel_is_told_when_to_give_up(
+    authority: trustme.CA, trust: ssl.SSLContext
+) -> None:
+    """``tests/systemd`` takes the network away."""
+
+    async def talk(tls: trio.SSLStream[trio.SocketStream]) -> None:
+        await tls.do_handshake()
+
+    async with server(authority, talk) as port:
+        stream = await connect(port, trust)
+        given = stream.get_extra_info("socket").getsockopt(
+            socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT
+        )
+        await stream.aclose()
+    assert given == UNACKNOWLEDGED * 1000
 
 
 async def test_a_cancelled_read_loses_nothing(authority: trustme.CA, trust: ssl.SSLContext) -> None:

@@ -91,6 +91,24 @@ async def test_a_look_up_that_others_began_never_ends(directory: Path, database:
         assert trio.current_time() - began < 0.1
 
 
+async def test_who_has_found_out_tells_the_readers(
+    server: Server, directory: Path, database: Database
+) -> None:
+    file, other = server.add(some_bytes(KIB, 1)), server.add(some_bytes(KIB, 2))
+    server.silent = True
+    async with running(directory, database, server, timeout=30) as cache:
+        cache.heard(Offline("No connection."))
+        began = trio.current_time()
+        for _ in range(2):
+            with pytest.raises(Offline):
+                await read_all(cache, file)
+        assert trio.current_time() - began < 1.3
+        # And that it is back: nobody gives up after a second any more.
+        server.silent, server.look_up_takes = False, 1.5
+        cache.heard(None)
+        assert await read_all(cache, other) == some_bytes(KIB, 2)
+
+
 async def test_a_body_that_stops_coming(
     server: Server, directory: Path, database: Database
 ) -> None:

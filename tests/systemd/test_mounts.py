@@ -77,6 +77,18 @@ def test_a_line_in_fstab(fstab: Machine, of_server: OfServer, type: str) -> None
 
 
 @pytest.mark.parametrize("type", TYPES)
+def test_a_line_that_says_whose_the_files_are(
+    fstab: Machine, of_server: OfServer, type: str
+) -> None:
+    options = f"{OPTIONS},noauto,uid=1234,gid=2345,umask=0027"
+    fstab.write("/etc/fstab", f"{of_server.cloud.account.apple_id} {FOLDER} {type} {options} 0 0\n")
+    fstab.run("mount", FOLDER)
+    shown = fstab.run("stat", "--format", "%u %g %a", f"{FOLDER}/Library").stdout
+    assert shown == "1234 2345 550\n"
+    assert fstab.run("ls", FOLDER, user="me", check=False).returncode != 0
+
+
+@pytest.mark.parametrize("type", TYPES)
 def test_a_line_that_mounts_on_demand(fstab: Machine, of_server: OfServer, type: str) -> None:
     """Whoever looks first waits for the mount, and the mount must not wait for itself."""
     account = of_server.cloud.account.apple_id
