@@ -210,7 +210,7 @@ class Fetch:
             # Each reader its own: one error raised in several tasks would mix their tracebacks.
             raise copy.copy(waiter.error)
         if not waiter.woken.is_set():
-            raise self._means.reachability.away()
+            raise self._means.reachability.gave_up()
 
     def _is_satisfied(self, waiter: _Waiter) -> bool:
         if waiter.whole:

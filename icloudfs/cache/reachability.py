@@ -63,6 +63,12 @@ class Reachability:
         """Whether iCloud did not answer the last time, or asked not to be asked just now."""
         return self.offline or trio.current_time() < self._throttled_until
 
+    def gave_up(self) -> Offline:
+        """A read has waited for as long as it may. The kernel asks once more after an error; that one need not
+        wait again."""
+        self._quiet_until = max(self._quiet_until, trio.current_time() + _BREATH)
+        return self.away()
+
     def away(self) -> Offline:
         return Offline(self._reason or "iCloud does not answer.")
 

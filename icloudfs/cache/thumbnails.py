@@ -146,7 +146,7 @@ class Thumbnails:
             self._turns.hasten(file.checksum)
         with trio.move_on_after(patience):
             return await outcome.wait()
-        raise self._reachability.away()
+        raise self._reachability.gave_up()
 
     async def _bring(self, file: File, outcome: Outcome[bytes]) -> None:
         try:
