@@ -5,8 +5,7 @@ movie, and fio reads it back through the mount by every way that a program may r
 
 Left out, as their sources are in no package registry: xfstests itself (its ``t_dir_offset2`` and
 ``t_readdir_1`` are told again below, in this project's words), LTP's ``read_all`` (what it does with
-eight readers is below, too), and pjdfstest (the sweep over every call that writes is
-``tests/mount/test_read_only.py``).
+eight readers is below, too), and pjdfstest (in its place stands a sweep over every call that writes).
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +23,7 @@ from pathlib import Path
 import pytest
 
 from tests.scratch import Scratch, scratch_folder
+from tests.sweep import SWEEP
 from tests.whole.library import ALL_VIEWS, Library
 from tests.whole.local_icloud import LocalICloud
 
@@ -120,6 +121,17 @@ def test_eight_readers_of_everything(movie: tuple[Library, Path, Path]) -> None:
         contents = [list(readers.map(Path.read_bytes, files)) for _ in range(2)]
     assert contents[0] == contents[1]
     assert len(files) > 60
+
+
+def test_every_write_is_refused(movie: tuple[Library, Path, Path]) -> None:
+    library, _, shown = movie
+    top = library.mount_point
+    other = next(path for path in library.files("Albums") if path != shown)
+    before = sorted(top.rglob("*"))
+    places = [str(path.relative_to(top)) for path in (shown, other, shown.parent)]
+    done = library.scratch.run(sys.executable, "-c", SWEEP, top, *places)
+    assert done.stdout == ""
+    assert sorted(top.rglob("*")) == before
 
 
 # -- the directory walks of xfstests ---------------------------------------------------------------
