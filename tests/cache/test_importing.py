@@ -10,7 +10,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -28,10 +27,11 @@ from icloudfs.errors import DiskFull, IcloudfsError
 from icloudfs.progress import to_nobody
 from icloudfs.state import contents
 from icloudfs.state.contents import Content
-from icloudfs.state.database import Database
+from icloudfs.state.database import Database, connect
 from icloudfs.tree.directory import File
 from tests.cache.library import announce
 from tests.cache.server import KIB, MIB, Server, read_all, running, some_bytes
+from tests.scratch import wait_until
 
 
 async def _import(
@@ -475,9 +475,11 @@ def test_killed_in_the_middle_it_goes_on(
     )
     assert process.stdout is not None
     process.stdout.readline()
-    time.sleep(0.25)
+    watching = connect(tmp_path / "state.db", write=False)
+    wait_until(lambda: contents.downloaded_page(watching, "", 1))
     process.send_signal(signal.SIGKILL)
     process.wait()
+    watching.close()
     database = Database(tmp_path / "state.db")
     before = len(contents.downloaded_page(database.reader, "", 1000))
 
