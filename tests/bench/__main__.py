@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench import growth, listing, race, report
+from tests.fusectl import control_filesystem
 
 _FAR = 80.0
 """Milliseconds a call that a race adds, where it adds any: what Apple takes from a line at home."""
@@ -17,6 +18,14 @@ _LINE = 50.0
 
 def main() -> None:
     options = _parser().parse_args()
+    with control_filesystem():
+        figures = _measured(options)
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def _measured(options: argparse.Namespace) -> Any:
+    """Print what was asked for."""
     figures: Any
     if options.race:
         latency = _FAR if options.latency is None else options.latency
@@ -28,8 +37,7 @@ def main() -> None:
     else:
         figures = listing.measure(options.assets, options.latency or 0.0, options.rounds or 5)
         print(report.page(figures))
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+    return figures
 
 
 def _parser() -> argparse.ArgumentParser:

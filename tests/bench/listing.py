@@ -73,7 +73,7 @@ def _walks(stand: Stand, rounds: int) -> Figures:
             ours["warm"].append(find(place))
             entries = _files(place)
             peak = max(peak, memory_of(stand.daemon).peak)
-        with bare_mounted(stand.database, stand.home) as place:
+        with bare_mounted("bare_sqlite", stand.database, stand.home) as place:
             bare["cold"].append(find(place))
             bare["warm"].append(find(place))
     return {

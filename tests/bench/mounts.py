@@ -28,11 +28,11 @@ def mounted(stand: Stand, *options: str) -> Iterator[tuple[Path, float]]:
 
 
 @contextmanager
-def bare_mounted(database: Path, home: Path) -> Iterator[Path]:
-    """The least that pyfuse3 can do over the same database (``bare_sqlite``)."""
+def bare_mounted(server: str, of: Path, home: Path) -> Iterator[Path]:
+    """The least that pyfuse3 can do with a database (``bare_sqlite``) or a file (``bare_file``)."""
     place = home / "bare"
     place.mkdir(exist_ok=True)
-    process = subprocess.Popen([sys.executable, "-m", "tests.bench.bare_sqlite", database, place])
+    process = subprocess.Popen([sys.executable, "-m", f"tests.bench.{server}", of, place])
     wait_for(lambda: place if place.is_mount() else None, "the yardstick's mount")
     try:
         yield place

@@ -14,12 +14,19 @@ from pathlib import Path
 import pytest
 
 from tests.fidelity.mounted import Mounted
+from tests.fusectl import control_filesystem
 from tests.scratch import Scratch, scratch_folder
 from tests.whole.library import ALL_VIEWS, Library
 from tests.whole.local_icloud import LocalICloud
 
 PROGRAMS = ("rclone", "icloudpd", "icloud")
 """The commands that the clients' directory must have; ``icloud`` is that of pyicloud."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _fuse() -> Iterator[None]:
+    with control_filesystem():
+        yield
 
 
 @pytest.fixture(scope="session")

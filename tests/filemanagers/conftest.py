@@ -18,6 +18,7 @@ from tests.filemanagers.managers import MANAGERS, FileManager
 from tests.filemanagers.person import Person, fuse_for_everybody, throw_away_person
 from tests.filemanagers.photos import Photos
 from tests.filemanagers.window import Window
+from tests.fusectl import control_filesystem
 from tests.measured import notes, pytest_terminal_summary  # noqa: F401
 from tests.scratch import Scratch, scratch_folder
 from tests.whole.local_icloud import LocalICloud
@@ -43,7 +44,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.fixture(scope="session")
 def common_scratch() -> Iterator[Scratch]:
     assert os.geteuid() == 0, "these tests make a user: run them as root"
-    with scratch_folder() as scratch:
+    with control_filesystem(), scratch_folder() as scratch:
         yield scratch
 
 

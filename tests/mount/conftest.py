@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from icloudfs.mount.limits import CONNECTIONS
+from tests.fusectl import control_filesystem
 from tests.mount.library import Library
 
 DEVICE = Path("/dev/fuse")
@@ -26,12 +25,8 @@ def _fuse() -> Iterator[None]:
     assert DEVICE.exists(), "there is no /dev/fuse; in a container, pass --device /dev/fuse"
     mode = stat.S_IMODE(DEVICE.stat().st_mode)
     DEVICE.chmod(0o666)
-    missing = not os.path.ismount(CONNECTIONS)
-    if missing:
-        subprocess.run(["mount", "-t", "fusectl", "none", str(CONNECTIONS)], check=True)
-    yield
-    if missing:
-        subprocess.run(["umount", str(CONNECTIONS)], check=True)
+    with control_filesystem():
+        yield
     DEVICE.chmod(mode)
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from icloudfs.mount.limits import CONNECTIONS
+from tests.fusectl import control_filesystem
 from tests.scratch import Scratch, scratch_folder
 from tests.whole.library import ALL_VIEWS, INTERVAL, Library
 from tests.whole.local_icloud import LocalICloud
@@ -21,12 +20,8 @@ def _fuse() -> Iterator[None]:
     """The control filesystem, as systemd has it."""
     assert os.geteuid() == 0, "these tests use several users: run them as root"
     assert Path("/dev/fuse").exists(), "there is no /dev/fuse; in a container, pass it in"
-    missing = not os.path.ismount(CONNECTIONS)
-    if missing:
-        subprocess.run(["mount", "-t", "fusectl", "none", str(CONNECTIONS)], check=True)
-    yield
-    if missing:
-        subprocess.run(["umount", "-l", str(CONNECTIONS)], check=True)
+    with control_filesystem():
+        yield
 
 
 @pytest.fixture(scope="session")
