@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.bench.contenders import Contender, Icloudfs, Rclone
+from tests.bench.contenders import Contender, Icloudfs, Rclone, free_memory
 from tests.bench.goals import Medians
 from tests.bench.mounts import find
 from tests.bench.racecourse import racecourse
@@ -131,18 +131,20 @@ class _Race:
     def _take_turns(self, work: Work, turn: int, samples: Samples) -> None:
         contenders = self._field.contenders
         if work.yardstick:
-            self._settle()
+            self._settle(work)
             for who, sample in work.yardstick(self._field, turn).items():
                 samples.setdefault(who, []).append(sample)
         for contender in contenders if turn % 2 else reversed(contenders):
-            self._settle()
+            self._settle(work)
             sample = work.sample(contender, self._field, turn)
             samples.setdefault(contender.name, []).append(sample)
             _note(f"{work.name} {turn}: {contender.name} {_told(sample)}")
 
-    def _settle(self) -> None:
+    def _settle(self, work: Work) -> None:
         self._field.course.settle()
         os.sync()
+        if work.cold:
+            free_memory()
         self._loads.append(os.getloadavg()[0])
 
 
