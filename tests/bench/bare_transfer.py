@@ -1,12 +1,13 @@
 """The yardstick for cold reads, one look-up and one transfer and nothing else; and the floor below it.
 
-``python -m tests.bench.bare_transfer MASTER [--last BYTES] [--keep FILE]`` looks a photo up in the session that
-the environment names, as icloudfs would, and has curl fetch its original, or the end of it, through the same
-door. Printed as JSON, in seconds from the look-up on: to the first byte, and to the last. Connections
-stand before the clock runs, as they do in a daemon that has been at work.
+``python -m tests.bench.bare_transfer MASTER [--last BYTES] [--keep FILE [--check]]`` looks a photo up in the
+session that the environment names, as icloudfs would, and has curl fetch its original, or the end of it,
+through the same door. Printed as JSON, in seconds from the look-up on: to the first byte, and to the last.
+Connections stand before the clock runs, as they do in a daemon that has been at work.
 
 The floor is what nobody gets below who does more than curl has to: to the first byte as icloudfs's own client
-gets it, without a mount, and to the last byte if curl keeps them all in ``FILE``.
+gets it, without a mount, and to the last byte if curl keeps them all in ``FILE``; with ``--check`` until
+OpenSSL has both digests that icloudfs takes, too.
 """
 
 from __future__ import annotations
@@ -83,11 +84,30 @@ def transfer(url: str, last: int | None, keep: Path = Path(os.devnull)) -> tuple
     return first - connected_at, everything - connected_at
 
 
+_KEEP_AND_CHECK = """
+curl -sS --fail --cacert "$SSL_CERT_FILE" -w '%{stderr}%{time_pretransfer}' "$1" |
+  tee "$2" >(openssl dgst -sha1 >/dev/null) | openssl dgst -sha256 >/dev/null
+"""
+
+
+def keep_and_check(url: str, file: Path) -> float:
+    """Seconds until the original is in ``file`` and its digests are known."""
+    began = time.monotonic()
+    told = subprocess.run(
+        ["bash", "-c", _KEEP_AND_CHECK, "bash", url, str(file)],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stderr
+    return time.monotonic() - began - float(told)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("master")
     parser.add_argument("--last", type=int)
     parser.add_argument("--keep", metavar="FILE", type=Path)
+    parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
     looked = trio.run(look_up, options.master)
     # Once to no purpose: a simulator makes a content when it is first asked for, Apple has it.
@@ -95,7 +115,10 @@ def main() -> None:
     first, everything = transfer(looked.url, options.last)
     times = {"first_s": looked.took + first, "last_s": looked.took + everything}
     if options.keep:
-        _, kept = transfer(looked.url, options.last, options.keep)
+        if options.check:
+            kept = keep_and_check(looked.url, options.keep)
+        else:
+            _, kept = transfer(looked.url, options.last, options.keep)
         times |= {"floor_first_s": looked.took + looked.first, "floor_last_s": looked.took + kept}
         options.keep.unlink()
     print(json.dumps(times))
