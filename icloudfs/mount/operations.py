@@ -181,7 +181,7 @@ class Operations(ReadOnly):
 
     @guarded
     async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
-        """The handle is the inode number, but for a listing that thumbnails are expected for."""
+        """The handle is the inode number, but for a listing that expects thumbnails."""
         if self.settings.allow_other:
             self._require(inode, os.R_OK, ctx)
         if ctx.uid != self._owner:
@@ -190,26 +190,24 @@ class Operations(ReadOnly):
         return await self._previews.open(inode, ctx.pid)
 
     @guarded
-    async def readdir(self, fh: FileHandleT, start_id: int, token: ReaddirToken) -> None:
+    def readdir(self, fh: FileHandleT, start_id: int, token: ReaddirToken) -> None:
         """Fill one reply with entries behind cursor ``start_id``, attributes and all.
-
-        Only browsers wait (previews.py).
 
         The cursor is the inode number, unique in a directory: whatever comes or goes between two
         replies, nothing is told twice and nothing that stays is left out.
         """
-        await self._previews.before_page(fh)
-        folder, expecting = self._previews.folder(fh), self._previews.is_kios(fh)
+        expecting = self._previews.listing(fh)
+        folder = fh if expecting is None else expecting
         if start_id < _DOTDOT_CURSOR and not self._reply_dots(folder, start_id, token):
             return
         timeout = self._entry_timeout(folder) if self.settings.allow_other else TIMEOUT
-        expected = expecting or self._previews.expected
+        expected = expecting is not None or self._previews.expected
         attributes = self._told if expected else self._attributes.of
         reply, known = pyfuse3.readdir_reply, self.stage.known
         for name, inode in self._directory.page(folder, start_id, PAGE):
             if inode.ino >= FIRST_DIRECTORY:
                 known.add(inode.ino)
-            elif expecting:
+            elif expecting is not None:
                 self._previews.expect(inode.ino)
             if not reply(token, name, attributes(inode, timeout), inode.ino):
                 return

@@ -1,8 +1,8 @@
 """Previews: who looks for a thumbnail before it lies there is made to wait for it.
 
-Some programs look for all of a folder's once they have listed it (browsers.py): it opens for them, and goes on
-from page to page, when its thumbnails lie. These waits come out of one purse (patience.py), and there is none
-while iCloud is away.
+Some programs look for all of a folder's once they have listed it (browsers.py): the folder opens for them
+when its thumbnails lie. These waits come out of one purse (patience.py), and there is none while iCloud is
+away.
 
 KDE's KIO goes from file to file: it stats one, looks into the desktop's cache, and has a worker read the
 original if the thumbnail is not there. It never looks again. So a listing of KIO's gets attributes that are
@@ -11,7 +11,7 @@ come. What is read nevertheless, the worker that would draw a thumbnail of its o
 have downloaded what they only walked past. Who copies or views a photo is another program, and meets nothing
 of this. Gwenview has KIO list its folders, but stats and reads by itself: it waits, and is refused nothing.
 
-Each wait is bounded, and there is one a file and listing of KIO's, and one a page of a browser's.
+Each wait is bounded, and there is one a file and listing of KIO's, and one a folder that is opened.
 """
 
 from __future__ import annotations
@@ -37,13 +37,10 @@ any other. Their thumbnails lie by then, if any come."""
 
 
 class _Listing(NamedTuple):
-    """A directory that a worker of KIO's or a browser has open."""
+    """A directory that a worker of KIO's has open."""
 
     folder: int
     thread: int
-    is_kios: bool
-    waits: bool
-    """Whether its next page waits for the thumbnails in there."""
 
 
 class Previews:
@@ -61,44 +58,28 @@ class Previews:
     # -- listing -----------------------------------------------------------------------------------
 
     async def open(self, folder: int, thread: int) -> int:
-        """The handle of a folder that its owner opens: a number of its own if thumbnails are looked for, else
-        the folder's. Returns when a browser may look."""
+        """The handle of a folder that its owner opens: a number of its own if it is KIO, else the folder's.
+
+        Returns when a browser may look.
+        """
         if not self._desktop.lays:
             return folder
         if browser(thread) is Browser.BY_FOLDER:
-            handle = self._keep(_Listing(folder, thread, is_kios=False, waits=True))
-            await self.before_page(handle)
-            return handle
+            await self._spend_patience(self._desktop.laid_in, folder, patience.FOR_A_FOLDER)
         match await worker(thread):
             case Worker.FILES:
-                return self._keep(_Listing(folder, thread, is_kios=True, waits=False))
+                number = next(self._numbers)
+                self._listings[number] = _Listing(folder, thread)
+                return number
             case Worker.THUMBNAILS:
                 # It draws the folder's icon from the first thumbnails in there, and reads what has none.
                 await _bounded(self._desktop.laid_on_icon(folder))
         return folder
 
-    def _keep(self, listing: _Listing) -> int:
-        handle = next(self._numbers)
-        self._listings[handle] = listing
-        return handle
-
-    def folder(self, handle: int) -> int:
-        """Which folder the handle is of."""
+    def listing(self, handle: int) -> int | None:
+        """The folder, if the handle is a listing of KIO's."""
         listing = self._listings.get(handle)
-        return handle if listing is None else listing.folder
-
-    def is_kios(self, handle: int) -> bool:
-        """Whether the handle is a listing of KIO's."""
-        listing = self._listings.get(handle)
-        return listing is not None and listing.is_kios
-
-    async def before_page(self, handle: int) -> None:
-        """Let a browser wait until the thumbnails of its folder lie."""
-        listing = self._listings.get(handle)
-        if listing is not None and listing.waits:
-            done = await self._spend_patience(self._desktop.laid_in, listing.folder)
-            if done and handle in self._listings:
-                self._listings[handle] = listing._replace(waits=False)
+        return None if listing is None else listing.folder
 
     def expect(self, ino: int) -> None:
         """A file is told to KIO."""
@@ -112,24 +93,23 @@ class Previews:
     async def before_stat(self, ino: int, thread: int) -> None:
         """Let KIO, or who has it list folders, wait for the thumbnail of an expected file; not while it still
         lists the folder."""
-        if any(one.thread == thread for one in self._listings.values()):
+        if any(listing.thread == thread for listing in self._listings.values()):
             return
         if await worker(thread) is Worker.FILES:
             await _bounded(self._desktop.laid(ino))
         elif browser(thread) is Browser.BY_FILE:
-            await self._spend_patience(self._desktop.laid, ino)
+            await self._spend_patience(self._desktop.laid, ino, patience.PATIENCE)
         else:
             return
         self.expected.pop(ino, None)
 
-    async def _spend_patience(self, laid: Callable[[int], Awaitable[None]], ino: int) -> bool:
-        """Let a program wait that may be about something else, or whose window may stand still meanwhile;
-        whether that need not be done again."""
-        if self._desktop.is_away:
-            return True
-        with self._patience.spent() as scope:
-            await laid(ino)
-        return not scope.cancelled_caught
+    async def _spend_patience(
+        self, laid: Callable[[int], Awaitable[None]], ino: int, most: float
+    ) -> None:
+        """Let a program wait that may be about something else, or whose window may stand still meanwhile."""
+        if not self._desktop.is_away:
+            with self._patience.spent(most):
+                await laid(ino)
 
     async def refuses(self, thread: int) -> bool:
         """Whether this is a worker that would read all of a photo for its thumbnail."""

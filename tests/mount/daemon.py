@@ -58,6 +58,8 @@ class Orders(msgspec.Struct):
     """Whether iCloud is known not to answer."""
     patience: float = 30.0
     """Of those who wait for one."""
+    patience_for_a_folder: float = 30.0
+    """Of those who wait for all of a folder."""
     patience_saved: float = 30.0
     """And of a program that goes from folder to folder."""
 
@@ -321,6 +323,7 @@ def main() -> None:
         limits.CONNECTIONS = Path("/nonexistent")
     actor_process.DEADLINE = orders.actor_deadline
     patience.PATIENCE = orders.patience
+    patience.FOR_A_FOLDER = orders.patience_for_a_folder
     patience._SAVED = orders.patience_saved
     if orders.stock_loop:
         session_loop.replace_loop = lambda descriptor: None

@@ -12,7 +12,7 @@ from icloudfs.mount.patience import Patience
 async def wait(purse: Patience, seconds: float) -> float:
     """How long somebody waited for what takes so many seconds."""
     began = trio.current_time()
-    with purse.spent():
+    with purse.spent(patience.PATIENCE):
         await trio.sleep(seconds)
     return trio.current_time() - began
 
