@@ -153,7 +153,9 @@ class _Mount:
             if self._seeder is not None:
                 self._seeder.is_away = True
             raise
-        self._library.cache.heard(None)
+        if isinstance(self._schedule.last_error, Offline):
+            # It had said so. Otherwise its success tells nothing of the servers that have the content.
+            self._library.cache.heard(None)
         self._notice.session_is_good()
         _log_sync(result)
         if self._seeder is not None:
