@@ -59,20 +59,23 @@ class Windows:
         """The files of a folder, and the few that are on the icons of the folders in it."""
         entries = self._entries(folder)
         yield from _files(entries)
-        folders = (ino for _, ino in entries if is_directory(ino))
-        for ino in islice(folders, _FOLDERS_SHOWN):
-            yield from self.on_icon(ino)
+        folders = (entry for entry in entries if is_directory(entry[1]))
+        for path, ino in islice(folders, _FOLDERS_SHOWN):
+            yield from self._first_in(path, ino)
 
     def files_in(self, folder: int) -> Iterator[Place]:
         """The files of a folder, by the order of their names."""
         return _files(self._entries(folder))
 
     def on_icon(self, folder: int) -> Iterator[Place]:
+        """The files that are drawn on the icon of a folder."""
+        return self._first_in(self._path(folder), folder)
+
+    def _first_in(self, path: bytes, folder: int) -> Iterator[Place]:
         """Dolphin takes the first ones in the directory's own order."""
-        above = self._path(folder)
         for name, inode in list(self._directory.page(folder, 0, _ON_ICON)):
             if not is_directory(inode.ino):
-                yield _joined(above, name), inode.ino
+                yield _joined(path, name), inode.ino
 
     def likely(self) -> Iterator[Place]:
         """What is likely to be looked at next: the newest photos, and the first ones of each album."""
