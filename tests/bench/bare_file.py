@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pyfuse3
-import trio
 from pyfuse3 import ROOT_INODE, EntryAttributes, FileInfo, FUSEError
 
-_TIMEOUT = 86_400.0
+from tests.bench.bare import TIMEOUT, serve
+
 _INO = ROOT_INODE + 1
 
 
@@ -35,7 +35,7 @@ class BareFile(pyfuse3.Operations):
         entry.st_ino = inode
         entry.st_mode = stat.S_IFDIR | 0o555 if inode == ROOT_INODE else stat.S_IFREG | 0o444
         entry.st_size = 0 if inode == ROOT_INODE else self._size
-        entry.entry_timeout = entry.attr_timeout = _TIMEOUT
+        entry.entry_timeout = entry.attr_timeout = TIMEOUT
         return entry
 
     async def lookup(self, parent_inode: int, name: bytes, ctx: Any) -> EntryAttributes:
@@ -50,13 +50,6 @@ class BareFile(pyfuse3.Operations):
         return os.pread(self._fd, size, off)
 
 
-def main(file: str, mount_point: str) -> None:
-    pyfuse3.init(BareFile(Path(file)), mount_point, {"fsname=bare", "subtype=bare"})
-    try:
-        trio.run(pyfuse3.main)
-    finally:
-        pyfuse3.close()
-
-
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    _, file, mount_point = sys.argv
+    serve(BareFile(Path(file)), mount_point)

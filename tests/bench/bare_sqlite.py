@@ -13,10 +13,10 @@ from typing import Any
 
 import apsw
 import pyfuse3
-import trio
 from pyfuse3 import EntryAttributes, FUSEError
 
-_TIMEOUT = 86_400.0
+from tests.bench.bare import TIMEOUT, serve
+
 _PAGE = 256
 _COLUMNS = "i.ino, i.mode, i.size, i.mtime, i.ctime, i.nlink"
 
@@ -64,17 +64,10 @@ def _attributes(row: Any) -> EntryAttributes:
     entry.st_mtime_ns = entry.st_atime_ns = mtime * 10**9
     entry.st_ctime_ns = ctime * 10**9
     entry.st_blocks = (entry.st_size + 511) // 512
-    entry.entry_timeout = entry.attr_timeout = _TIMEOUT
+    entry.entry_timeout = entry.attr_timeout = TIMEOUT
     return entry
 
 
-def main(database: str, mount_point: str) -> None:
-    pyfuse3.init(BareSQLite(database), mount_point, {"fsname=bare", "subtype=bare"})
-    try:
-        trio.run(pyfuse3.main)
-    finally:
-        pyfuse3.close()
-
-
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    _, database, mount_point = sys.argv
+    serve(BareSQLite(database), mount_point)

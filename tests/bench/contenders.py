@@ -254,7 +254,6 @@ def free_memory() -> None:
     as long. Whoever fills the page cache is to get what was used already. Raises PermissionError if we are not
     root.
     """
-    os.sync()
     Path("/proc/sys/vm/drop_caches").write_text("1")
 
 
