@@ -10,12 +10,13 @@ import trio
 
 from icloudfs.simulator import content, database, identity, setup
 from icloudfs.simulator.account import Account, Doorkeeper
+from icloudfs.simulator.calls import asked
 from icloudfs.simulator.cloud import Cloud
 from icloudfs.simulator.content import Content
 from icloudfs.simulator.control import ROOT as CONTROL_ROOT
 from icloudfs.simulator.control import Control
 from icloudfs.simulator.database import CloudKit
-from icloudfs.simulator.faults import Faults, in_transit, instead
+from icloudfs.simulator.faults import Faults, answered, in_transit, instead, wrong_answer
 from icloudfs.simulator.identity import Identity
 from icloudfs.simulator.message import BadRequestError, Request, Response, json_response
 from icloudfs.simulator.phone import Phone
@@ -52,20 +53,25 @@ class Application:
         if request.path.startswith(CONTROL_ROOT):
             return await self._control.answer(request)
         kind = _kind(request.path)
-        call = self._begin(request, kind)
+        what = asked(request)
+        call = self._begin(request, kind, what.name)
         await self._wait(kind, call)
-        response = instead(self.faults, kind, call.checksum, request.path)
+        wrong = wrong_answer(self.faults, kind, call, what)
+        response = instead(self.faults, kind, call, what)
         if response is None:
             response = await self._true_answer(request, kind)
-        return in_transit(self.faults, response, kind, call.checksum, request.path)
+        if wrong is not None:
+            response = answered(wrong, response)
+        return in_transit(self.faults, response, kind, call, what)
 
     def sent(self, request: Request, response: Response, body_bytes: int) -> None:
         if isinstance(request.call, Call):
             self.traffic.end(request.call, response.status, body_bytes)
 
-    def _begin(self, request: Request, kind: str) -> Call:
+    def _begin(self, request: Request, kind: str, name: str) -> Call:
         call = Call(
             kind=kind,
+            name=name,
             method=request.method,
             path=request.path,
             range=request.headers.get("range", ""),

@@ -49,12 +49,12 @@ COUNTS: dict[str, str] = {
 }
 _SMART_LIST = "CPLAssetAndMasterInSmartAlbumByAssetDate"
 _SMART_COUNT = "CPLAssetInSmartAlbumByAssetDate:"
-_MEMBERS_BY_DATE = "CPLContainerRelationLiveByAssetDate"
-_MEMBERS_BY_POSITION = "CPLContainerRelationLiveByPosition"
+MEMBERS_BY_DATE = "CPLContainerRelationLiveByAssetDate"
+MEMBERS_BY_POSITION = "CPLContainerRelationLiveByPosition"
 _MEMBERS_COUNT = "CPLContainerRelationNotDeletedByAssetDate:"
-_ALBUMS = "CPLAlbumByPositionLive"
+ALBUMS = "CPLAlbumByPositionLive"
 _COUNT_LOOKUP = "HyperionIndexCountLookup"
-_INDEXING = "CheckIndexingState"
+INDEXING = "CheckIndexingState"
 
 
 class CloudKitError(Exception):
@@ -245,16 +245,16 @@ class CloudKit:
             raise CloudKitError(404, "ZONE_NOT_FOUND", "Zone does not exist")
         query = body.get("query") or {}
         kind = str(query.get("recordType", ""))
-        filters = _filters(query)
-        if kind == _INDEXING:
+        filters = filters_of(query)
+        if kind == INDEXING:
             answer = self._indexing_state(zone)
         elif kind == _COUNT_LOOKUP:
             answer = self._counts(zone, filters)
-        elif not zone.photos or (kind == _ALBUMS and zone.name.startswith(SHARED_ZONE_PREFIX)):
+        elif not zone.photos or (kind == ALBUMS and zone.name.startswith(SHARED_ZONE_PREFIX)):
             raise _bad_request("Index has invalid data")
-        elif kind == _ALBUMS:
+        elif kind == ALBUMS:
             answer = self._albums(call, zone, body, filters)
-        elif kind in (_MEMBERS_BY_DATE, _MEMBERS_BY_POSITION):
+        elif kind in (MEMBERS_BY_DATE, MEMBERS_BY_POSITION):
             answer = self._members(call, zone, body, filters, kind)
         else:
             answer = self._list(call, zone, body, filters, kind)
@@ -268,7 +268,7 @@ class CloudKit:
             "progress": int64(40 if busy else 100),
             "state": string("RUNNING" if busy else "FINISHED"),
         }
-        return {"records": [_plain_record(zone, _INDEXING, _INDEXING, fields)]}
+        return {"records": [_plain_record(zone, INDEXING, INDEXING, fields)]}
 
     def _counts(self, zone: Zone, filters: Json) -> Json:
         wanted = filters.get("indexCountID") or []
@@ -290,19 +290,19 @@ class CloudKit:
         else:
             albums = [a for a in albums if a.parent == parent and a.name != ROOT_FOLDER]
         albums.sort(key=lambda album: (album.position, album.name))
-        start = _marked(body, _ALBUMS, 0)
+        start = _marked(body, ALBUMS, 0)
         limit = _limit(body.get("resultsLimit"))
         page = albums[start : start + limit]
         answer: Json = {"records": self._wire(call, zone, page, _wanted(body), "query")}
         if start + limit < len(albums):
-            answer["continuationMarker"] = marker(start + limit, _ALBUMS)
+            answer["continuationMarker"] = marker(start + limit, ALBUMS)
         return answer
 
     def _members(self, call: _Call, zone: Zone, body: Json, filters: Json, kind: str) -> Json:
         album = str(filters.get("parentId", ""))
         if not isinstance(zone.rows.get(album), Album):
             return {"records": []}
-        assets = zone.ranked_members(album, by_position=kind == _MEMBERS_BY_POSITION)
+        assets = zone.ranked_members(album, by_position=kind == MEMBERS_BY_POSITION)
         each = 3 if self._faults.switches.relations_count else 2
         ranks, following = _ranks(body, filters, kind, len(assets), each, turned=False)
         page = [assets[rank] for rank in ranks]
@@ -449,7 +449,7 @@ def _limit(asked: Any) -> int:
     return min(asked, PAGE_RECORDS)
 
 
-def _filters(query: Json) -> Json:
+def filters_of(query: Json) -> Json:
     """Values by field name; ``filterBy`` is a list, or one filter alone."""
     given = query.get("filterBy") or []
     listed = given if isinstance(given, list) else [given]
@@ -477,7 +477,7 @@ def _count(zone: Zone, name: str) -> int:
         return len(zone.ranked(index)) if index in INDEXES else 0
     if name.startswith(_MEMBERS_COUNT):
         return len(zone.ranked_members(name.removeprefix(_MEMBERS_COUNT)))
-    if name == _ALBUMS:
+    if name == ALBUMS:
         return sum(1 for album in zone.albums() if not album.deleted)
     return len(zone.ranked(COUNTS[name])) if name in COUNTS else 0
 

@@ -8,9 +8,12 @@ made. Both are listed in FAULTS.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
+
+import msgspec
 
 from icloudfs.simulator.message import Delivery, Json, Response, json_response
+from icloudfs.simulator.traffic import Call
 
 KINDS = ("signin", "setup", "query", "changes", "lookup", "content")
 """The kinds of call. Counts and ``zones/list`` belong to ``query`` and ``changes``."""
@@ -21,6 +24,7 @@ HTML_BODY = b"<html><head><title>Service Unavailable</title></head><body>Oops</b
 
 FAULTS: dict[str, str] = {
     # the answer as a whole
+    "answer": "answer in a `way`: one of WAYS, or a status; maybe with a CloudKit `code`, a `reason`",
     "status": "answer with `status`, maybe `retry_after` seconds, maybe a `body`",
     "try-again": "HTTP 200 with serverErrorCode `code` (TRY_AGAIN_LATER), maybe `retry_after`",
     "html": "HTTP 200 with an HTML page",
@@ -49,8 +53,33 @@ FAULTS: dict[str, str] = {
 }
 
 
+WAYS: dict[str, str] = {
+    "no-list": "the true answer without its list (records, zones, batch)",
+    "null-list": "the true answer, its list null",
+    "empty-list": "the true answer, its list empty and nothing after it",
+    "no-inner-list": "the true answer, the parts of its list (zones, batch) without their records",
+    "error": 'HTTP 200 with {"error": ...}',
+    "html": "HTTP 200 with an HTML page",
+    "nothing": "HTTP 200 without a body",
+    "silence": "the connection is closed without an answer",
+}
+"""Wrong answers that are no status; any three digits are one."""
+
+_LISTS = ("records", "zones", "batch")
+
+
 class UnknownFaultError(ValueError):
     """There is no such fault, or no such kind of call."""
+
+
+class Asked(NamedTuple):
+    """One request, by what it asks for: see ``calls``."""
+
+    name: str
+    zones: frozenset[str] = frozenset()
+    """Names of the zones that it is about."""
+    parent: str = ""
+    """The album or folder that it is about."""
 
 
 @dataclass
@@ -67,7 +96,26 @@ class Fault:
     """Only this content, if given."""
     path: str = ""
     """Only calls whose path ends so, if given."""
+    call: str = ""
+    """Only calls of this name, if given: see ``calls``."""
+    zone: str = ""
+    """Only calls about this zone, among others perhaps, if given."""
+    parent: str = ""
+    """Only calls about this album or folder, if given."""
     details: Json = field(default_factory=dict)
+
+    def is_for(self, checksum: str, path: str, asked: Asked | None) -> bool:
+        """Whether a call is among those that the fault was set for."""
+        if asked is None:
+            if self.call or self.zone or self.parent:
+                return False
+        elif (
+            self.call not in ("", asked.name)
+            or self.parent not in ("", asked.parent)
+            or (self.zone and self.zone not in asked.zones)
+        ):
+            return False
+        return self.checksum in ("", checksum) and path.endswith(self.path)
 
     def number(self, key: str, default: float) -> float:
         value = self.details.get(key)
@@ -125,6 +173,9 @@ class Faults:
         skip: int = 0,
         checksum: str = "",
         path: str = "",
+        call: str = "",
+        zone: str = "",
+        parent: str = "",
         **details: Any,
     ) -> Fault:
         """Let ``name`` strike the next ``times`` calls of ``kind`` (``*`` is all of them).
@@ -135,7 +186,9 @@ class Faults:
             raise UnknownFaultError(f"no such kind of call: {kind}")
         if name not in FAULTS:
             raise UnknownFaultError(f"no such fault: {name}")
-        fault = Fault(kind, name, times, skip, checksum, path, details)
+        if name == "answer" and not _is_way(str(details.get("way", ""))):
+            raise UnknownFaultError(f"no such way to answer: {details.get('way')}")
+        fault = Fault(kind, name, times, skip, checksum, path, call, zone, parent, details)
         self._set.append(fault)
         return fault
 
@@ -158,14 +211,20 @@ class Faults:
     def active(self) -> list[Fault]:
         return list(self._set)
 
-    def strike(self, name: str, kind: str, *, checksum: str = "", path: str = "") -> Fault | None:
+    def strike(
+        self,
+        name: str,
+        kind: str,
+        *,
+        checksum: str = "",
+        path: str = "",
+        asked: Asked | None = None,
+    ) -> Fault | None:
         """The fault of that name for this call, if one is due; it counts as having struck."""
         for fault in self._set:
             if fault.name != name or fault.kind not in (kind, "*"):
                 continue
-            if fault.checksum and fault.checksum != checksum:
-                continue
-            if fault.path and not path.endswith(fault.path):
+            if not fault.is_for(checksum, path, asked):
                 continue
             if fault.skip > 0:
                 fault.skip -= 1
@@ -184,13 +243,67 @@ _INSTEAD = ("status", "try-again", "html", "json", "tiny")
 _IN_TRANSIT = ("drop", "truncate", "short", "flip", "throttle", "stall")
 
 
-def instead(faults: Faults, kind: str, checksum: str, path: str) -> Response | None:
+def _is_way(way: str) -> bool:
+    return way in WAYS or (len(way) == 3 and way.isdecimal())
+
+
+def wrong_answer(faults: Faults, kind: str, call: Call, asked: Asked) -> Fault | None:
+    """The fault ``answer``, if it is due for this call."""
+    return faults.strike("answer", kind, checksum=call.checksum, path=call.path, asked=asked)
+
+
+def instead(faults: Faults, kind: str, call: Call, asked: Asked) -> Response | None:
     """The answer that takes the place of the true one, if a fault says so."""
     for name in _INSTEAD:
-        fault = faults.strike(name, kind, checksum=checksum, path=path)
+        fault = faults.strike(name, kind, checksum=call.checksum, path=call.path, asked=asked)
         if fault is not None:
             return _answer(fault)
     return None
+
+
+def answered(fault: Fault, truth: Response) -> Response:
+    """A true answer, made wrong in the fault's way."""
+    way = str(fault.details["way"])
+    match way:
+        case "no-list" | "null-list" | "empty-list" | "no-inner-list":
+            return _without_list(truth, way)
+        case "error":
+            return json_response({"error": fault.details.get("reason", "internal error")})
+        case "html":
+            return Response(200, [("Content-Type", "text/html; charset=UTF-8")], HTML_BODY)
+        case "nothing":
+            return Response(200)
+        case "silence":
+            return Response(delivery=Delivery(no_answer=True))
+    return _refusal(int(way), fault.details)
+
+
+def _refusal(status: int, details: Json) -> Response:
+    """With a CloudKit error as its body, if the fault names a code; else without a word."""
+    if "code" not in details:
+        return Response(status, [("Content-Type", "text/plain")])
+    reason = details.get("reason", "simulated")
+    return json_response({"serverErrorCode": details["code"], "reason": reason}, status)
+
+
+def _without_list(truth: Response, way: str) -> Response:
+    """An answer that has no list, such as one of the sign-in service, becomes an empty object."""
+    try:
+        answer = msgspec.json.decode(truth.body)
+    except msgspec.DecodeError:
+        answer = {}
+    lists = [key for key in _LISTS if key in answer]
+    if not lists:
+        return json_response({}, truth.status)
+    if way == "no-inner-list":
+        for part in (part for key in lists for part in answer[key]):
+            part.pop("records", None)
+    else:
+        for key in (*lists, "continuationMarker", "moreComing"):
+            answer.pop(key, None)
+        if way != "no-list":
+            answer |= {key: None if way == "null-list" else [] for key in lists}
+    return json_response(answer, truth.status)
 
 
 def _answer(fault: Fault) -> Response:
@@ -215,10 +328,10 @@ def _answer(fault: Fault) -> Response:
             return Response(200, [("Content-Type", "application/octet-stream")], TINY_BODY)
 
 
-def in_transit(faults: Faults, response: Response, kind: str, checksum: str, path: str) -> Response:
+def in_transit(faults: Faults, response: Response, kind: str, call: Call, asked: Asked) -> Response:
     """The answer as it survives its way to the client."""
     for name in _IN_TRANSIT:
-        fault = faults.strike(name, kind, checksum=checksum, path=path)
+        fault = faults.strike(name, kind, checksum=call.checksum, path=call.path, asked=asked)
         if fault is not None:
             response = _damaged(response, fault)
     return response

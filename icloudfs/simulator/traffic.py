@@ -17,6 +17,8 @@ class Call:
     kind: str
     method: str
     path: str
+    name: str = ""
+    """What it asked for: see ``calls``."""
     status: int = 0
     bytes_out: int = 0
     """Body bytes written."""
