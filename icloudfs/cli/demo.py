@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from icloudfs.cli.kinds import kind_option, listed_kinds
 from icloudfs.demo.check import check as compare
 from icloudfs.demo.stage import Stage, setting
 from icloudfs.errors import Incomplete
@@ -16,15 +17,16 @@ from icloudfs.tree.layout import View
 _MOST_SHOWN = 20
 
 
-@click.command("demo")
+@click.command("demo", epilog=listed_kinds())
 @click.argument("mount_point", type=click.Path(path_type=Path), required=False)
 @click.option("--check", is_flag=True, help="Compare every file with the local iCloud's, and end.")
 @click.option("--assets", default=300, show_default=True, help="Size of the generated library.")
-def command(mount_point: Path | None, check: bool, assets: int) -> None:
+@kind_option
+def command(mount_point: Path | None, check: bool, assets: int, kind: str) -> None:
     """Start a local iCloud with a generated library, sign in, mount it, and stay until Ctrl-C."""
     views = [view.value for view in View] if check else []
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # tidy up like after Ctrl-C
-    with setting(mount_point, assets, views) as stage:
+    with setting(mount_point, assets, views, kind) as stage:
         if check:
             _check(stage)
         else:

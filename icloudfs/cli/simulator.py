@@ -5,16 +5,18 @@ from __future__ import annotations
 import functools
 import signal
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import click
 import trio
 
+from icloudfs.cli.kinds import kind_option, listed_kinds
 from icloudfs.errors import ConfigError, one_error
-from icloudfs.simulator import Account, Address, LibraryPlan, serve
+from icloudfs.simulator import KINDS, Address, LibraryPlan, serve
 
 
-@click.command("simulator")
+@click.command("simulator", epilog=listed_kinds())
 @click.option("--port", "--http", default=0, show_default="any free one", help="Of the plain door.")
 @click.option("--proxy-port", "--proxy", type=int, help="Also a TLS door, for HTTPS_PROXY.")
 @click.option(
@@ -26,6 +28,7 @@ from icloudfs.simulator import Account, Address, LibraryPlan, serve
 @click.option("--assets", default=300, show_default=True, help="Size of the generated library.")
 @click.option("--seed", default=1, show_default=True, help="Another number, another library.")
 @click.option("--latency", default=0.0, metavar="MS", help="Milliseconds added to every answer.")
+@kind_option
 @click.option(
     "--two-factor/--no-two-factor", default=True, help="Whether signing in takes a code as well."
 )
@@ -36,6 +39,7 @@ def command(
     assets: int,
     seed: int,
     latency: float,
+    kind: str,
     two_factor: bool,
 ) -> None:
     """Run a local iCloud with a generated library until Ctrl-C.
@@ -44,7 +48,9 @@ def command(
     account is alice@example.com, its password "correct horse battery", its code 123456.
     """
     plan = LibraryPlan(assets=assets, seed=seed)
-    account = Account(two_factor="hsa2" if two_factor else "none")
+    account = KINDS[kind].account
+    if not two_factor:
+        account = replace(account, two_factor="none")
 
     def ready(address: Address) -> None:
         click.echo(address.url)

@@ -16,7 +16,7 @@ import msgspec
 
 from icloudfs.errors import IcloudfsError, MountPointError
 from icloudfs.passwords import VARIABLE
-from icloudfs.simulator import Account
+from icloudfs.simulator import KINDS, ORDINARY, Account
 
 _PATIENCE = 30.0
 """Seconds for a process to end when it is told to."""
@@ -33,14 +33,16 @@ class Stage(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def setting(mount_point: Path | None, assets: int, views: Sequence[str]) -> Iterator[Stage]:
+def setting(
+    mount_point: Path | None, assets: int, views: Sequence[str], kind: str = ORDINARY
+) -> Iterator[Stage]:
     """Everything up and signed in, with the mount ready; everything gone afterwards."""
     with ExitStack() as stack:
         home = Path(tempfile.mkdtemp(prefix="icloudfs-demo-"))
         stack.callback(shutil.rmtree, home, ignore_errors=True)
         place = _mount_point(mount_point, home, stack)
-        url = stack.enter_context(_simulator(assets))
-        account = Account()
+        url = stack.enter_context(_simulator(assets, kind))
+        account = KINDS[kind].account
         environment = environment_of(account, url, home)
         run(environment, "login", "--code", account.code)
         run(environment, "sync", "--mirror", "demand")
@@ -89,9 +91,12 @@ def _remove_if_empty(folder: Path) -> None:
 
 
 @contextmanager
-def _simulator(assets: int) -> Iterator[str]:
+def _simulator(assets: int, kind: str) -> Iterator[str]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "icloudfs", "simulator", "--assets", str(assets)],
+        [
+            *(sys.executable, "-m", "icloudfs", "simulator"),
+            *("--assets", str(assets), "--account", kind),
+        ],
         stdout=subprocess.PIPE,
         text=True,
         # Ctrl-C is for the demo, which ends the simulator last.

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from icloudfs.simulator.account import Account, TrustedPhone
 from icloudfs.simulator.faults import FAULTS, Faults, Switches
+from icloudfs.simulator.kinds import KINDS, ORDINARY, Kind
 from icloudfs.simulator.library import DEFAULT_NOW, LibraryPlan, Spec
 from icloudfs.simulator.phone import Added, Phone
 from icloudfs.simulator.remote import ControlClient, ControlError
@@ -22,12 +23,15 @@ from icloudfs.simulator.traffic import Traffic
 __all__ = [
     "DEFAULT_NOW",
     "FAULTS",
+    "KINDS",
+    "ORDINARY",
     "Account",
     "Added",
     "Address",
     "ControlClient",
     "ControlError",
     "Faults",
+    "Kind",
     "LibraryPlan",
     "Phone",
     "Simulator",

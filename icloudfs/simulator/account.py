@@ -22,6 +22,11 @@ class TrustedPhone:
     number: str
     """With the dial code; nearly all digits are bullets, as Apple shows them."""
     last_two: str
+    non_fteu: bool = True
+    """``nonFTEU``, which requests about this number have to repeat (facts/sign-in.md §6.5)."""
+
+
+EscrowHeader = Literal["X-Apple-EDP", "X-Apple-PDP"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,18 @@ class Account:
     two_factor: Literal["hsa2", "none"] = "hsa2"
     protocol: Literal["s2k", "s2k_fo"] = "s2k"
     iteration: int = 20064
+    escrow: EscrowHeader | None = None
+    """Wants the password proved a second time, and says so with this header (§6.1)."""
+    code_accepted_with: Literal[204, 409, 412] = 204
+    """The status that a right code is answered with; beside 204 comes ``valid: true`` (§6.2)."""
+    elsewhere: Literal[200, 302] | None = None
+    """accountLogin names the other region's domain, with this status, whatever was asked."""
+    repair_needed: bool = False
+    """Has something to do on icloud.com first: a cookie that repairs, and none that opens (§6.2)."""
+    database_status: str = "active"
+    """``webservices.ckdatabasews.status``."""
+    stronger_password_wanted: bool = False
+    """signin/complete answers 412 although there are two factors (§6.2)."""
     advanced_data_protection: bool = False
     approval_asks: int = 1
     """With Advanced Data Protection: so many requests until the device approves."""
@@ -62,8 +79,11 @@ class SignIn:
     password_given: bool = False
     complete: bool = False
     """The second factor was given too, or none is needed."""
+    escrow_open: bool = False
+    """The second factor was given, and the password has to be proved once more."""
     pushed: bool = False
-    texted: set[int] = field(default_factory=set)
+    texted: dict[int, str] = field(default_factory=dict)
+    """The phones that a code was sent to, and how: ``sms`` or ``voice``."""
 
 
 @dataclass
@@ -73,7 +93,7 @@ class Pending:
     sign_in: SignIn
     exchange: srp.Exchange
     a_public: bytes
-    known: bool
+    known: bool = True
     """Whether the account exists; if not, no proof will do."""
 
 
@@ -116,9 +136,22 @@ class Doorkeeper:
         self._salt = _salt(account, zero=False)
         self._zero_salt = _salt(account, zero=True)
         self._verifiers: dict[bytes, int] = {}
-        self.consented = False
+        self._clock = clock
+        self.consented_until = 0.0
+        """When a device's approval ends, in seconds since the epoch."""
         self.consent_asks = 0
-        self.pcs_asks = 0
+        self.user_actions = 0
+        """Requests for keys that claim to come from something that the person did."""
+
+    @property
+    def consented(self) -> bool:
+        """Whether a device has approved access with Advanced Data Protection."""
+        return self._clock.wall() < self.consented_until
+
+    def consent(self) -> None:
+        """A device approves, for about an hour (§1.8)."""
+        self.consented_until = self._clock.wall() + self.account.pcs_lifetime
+        self.consent_asks = 0
 
     def salt(self, switches: Switches) -> bytes:
         """The account's salt: the same for ever, as Apple's is."""
@@ -151,8 +184,8 @@ class Doorkeeper:
         if what not in TOKEN_KINDS:
             raise ValueError(f"no such kind of session: {what}")
         if what == "pcs":
-            self.pcs_asks = self.consent_asks = 0
-            self.consented = False
+            self.consent_asks = 0
+            self.consented_until = 0.0
         return self.tokens.expire(what)
 
 

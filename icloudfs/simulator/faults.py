@@ -136,6 +136,12 @@ class Switches:
     strict_scnt: bool = False
     """Sign-in answers 401 to any ``scnt`` but the newest."""
     salt_begins_with_zero: bool = False
+    b_begins_with_zero: bool = False
+    """SRP's B begins with 00, as it does in one sign-in of 256."""
+    s_begins_with_zero: bool = False
+    """SRP's S begins with 00."""
+    non_fteu_required: bool = False
+    """Requests about a phone that do not repeat its ``nonFTEU`` get 412 (facts/sign-in.md §6.5)."""
     wrapped_auth_state: bool = False
     """GET /auth as JSON wraps its data in ``phoneNumberVerification``."""
     camel_case_errors: bool = True

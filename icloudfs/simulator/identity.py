@@ -40,10 +40,12 @@ class Identity:
             ("POST", "/signin/init"): self._init,
             ("POST", "/signin/complete"): self._complete,
             ("POST", "/repair/complete"): self._repair,
+            ("POST", "/escrow/init"): self._escrow_init,
+            ("POST", "/escrow/complete"): self._escrow_complete,
             ("GET", ""): self._state,
             ("PUT", "/verify/trusteddevice/securitycode"): self._push,
             ("GET", "/verify/trusteddevice/securitycode"): self._push,
-            ("PUT", "/verify/trusteddevice"): self._push,
+            ("PUT", "/verify/trusteddevice"): self._withdrawn,
             ("POST", "/verify/trusteddevice/securitycode"): self._device_code,
             ("PUT", "/verify/phone"): self._text,
             ("POST", "/verify/phone/securitycode"): self._phone_code,
@@ -101,18 +103,33 @@ class Identity:
         return json_response({"isFederated": False})
 
     def _init(self, request: Request, sign_in: SignIn) -> Response:
-        body = request.json()
-        a_public = _decoded(body.get("a"))
-        name = str(body.get("accountName", "")).lower()
-        if not a_public or not name:
+        name = str(request.json().get("accountName", "")).lower()
+        if not name:
             return self._refused(400, "-20528", "Malformed request", request)
-        account = self._keeper.account
+        ours = self._keeper.account.apple_id.lower()
+        return self._offer(request, sign_in, ours, known=name == ours)
+
+    def _offer(
+        self, request: Request, sign_in: SignIn, name: str, *, known: bool = True
+    ) -> Response:
+        """The server's numbers for a proof under ``name``."""
+        body, account = request.json(), self._keeper.account
+        a_public = _decoded(body.get("a"))
+        if srp.is_invalid(a_public):
+            return self._refused(400, "-20528", "Malformed request", request)
         if account.protocol not in body.get("protocols", []):
             return self._refused(400, "-20528", "No common protocol", request)
-        salt = self._keeper.salt(self._faults.switches)
-        exchange = srp.Exchange(account.apple_id.lower(), salt, self._keeper.verifier(salt))
+        switches = self._faults.switches
+        salt = self._keeper.salt(switches)
+        exchange = srp.draw(
+            name,
+            salt,
+            self._keeper.verifier(salt),
+            a_public,
+            short_b=switches.b_begins_with_zero,
+            short_s=switches.s_begins_with_zero,
+        )
         c = f"d-{secrets.randbelow(1000):03}-{secrets.token_hex(18)}:MSA"
-        known = name == account.apple_id.lower()
         self._keeper.pending[c] = Pending(sign_in, exchange, a_public, known)
         return json_response(
             {
@@ -130,27 +147,53 @@ class Identity:
         pending = self._keeper.pending.pop(str(body.get("c")), None)
         if self._faults.switches.account_locked:
             return self._refused(403, ACCOUNT_LOCKED, "This Apple ID has been locked", request)
-        m1, m2 = _decoded(body.get("m1")), _decoded(body.get("m2"))
-        if (
-            pending is None
-            or not pending.known
-            or not pending.exchange.accepts(pending.a_public, m1, m2)
-        ):
+        if pending is not None and not pending.known:
+            # What Apple says about an Apple ID that it does not know (facts/sign-in.md §6.2).
+            return self._refused(403, "-1", "Access denied", request)
+        if pending is None or not _proves(pending, body):
             return self._refused(401, WRONG_PASSWORD, "Check the account and password", request)
         sign_in.password_given = True
+        sign_in.complete = sign_in.escrow_open = False
         tokens = body.get("trustTokens") or []
         trusted = any(self._keeper.tokens.valid("trust", str(token)) for token in tokens)
         if self._keeper.account.two_factor == "none":
             return self._with_token(json_response({"authType": "sa"}, 412), "session-token")
-        if trusted:
+        if self._keeper.account.stronger_password_wanted:
+            return json_response({"authType": "hsa2"}, 412)
+        if trusted and self._keeper.account.escrow:
+            sign_in.escrow_open = True
+        elif trusted:
             sign_in.complete = True
             return self._with_token(json_response({"authType": "hsa2"}), "trusted-session-token")
         challenge: Json = {"authType": "hsa2", **self._security_challenge()}
         if self._faults.switches.rscd_instead_of_status:
             response = json_response(challenge, 200, [("X-Apple-I-Rscd", "409")])
         else:
-            response = json_response(challenge, 409)
+            response = json_response(challenge, 409, self._escrow_headers())
         return self._with_token(response, "session-token")
+
+    # -- the password once more (facts/sign-in.md §6.1) ------------------------------------------
+
+    def _escrow_headers(self) -> list[tuple[str, str]]:
+        header = self._keeper.account.escrow
+        return [(header, "true")] if header else []
+
+    def _escrow_init(self, request: Request, sign_in: SignIn) -> Response:
+        if not sign_in.escrow_open or request.json().get("accountName") != "":
+            return self._refused(400, "-20528", "Malformed request", request)
+        return self._offer(request, sign_in, "")
+
+    def _escrow_complete(self, request: Request, sign_in: SignIn) -> Response:
+        """The proof is one without a name, and the session key comes with it."""
+        body = request.json()
+        pending = self._keeper.pending.pop(str(body.get("c")), None)
+        if pending is None or pending.sign_in is not sign_in or not sign_in.escrow_open:
+            return self._refused(400, "-20528", "Malformed request", request)
+        proofs = pending.exchange.proofs(pending.a_public)
+        if not _proves(pending, body) or proofs is None or _decoded(body.get("k")) != proofs.key:
+            return self._refused(401, WRONG_PASSWORD, "Check the account and password", request)
+        sign_in.escrow_open, sign_in.complete = False, True
+        return self._with_token(json_response({}), "trusted-session-token")
 
     def _repair(self, request: Request, sign_in: SignIn) -> Response:
         if not sign_in.password_given:
@@ -211,7 +254,7 @@ class Identity:
                 "obfuscatedNumber": phone.number.split(" ", 1)[-1],
                 "lastTwoDigits": phone.last_two,
                 "pushMode": "sms",
-                "nonFTEU": True,
+                "nonFTEU": phone.non_fteu,
             }
             for phone in self._keeper.account.phones
         ]
@@ -241,22 +284,41 @@ class Identity:
         sign_in.pushed = True
         return json_response({"trustedDeviceCount": 1, **self._phones()}, 202)
 
+    def _withdrawn(self, request: Request, sign_in: SignIn) -> Response:
+        """How codes were pushed before 2026 (facts/sign-in.md §6.2)."""
+        return Response(405)
+
     def _text(self, request: Request, sign_in: SignIn) -> Response:
         if not sign_in.password_given:
             return self._refused(401, "-1", "Sign in first", request)
-        phone = request.json().get("phoneNumber", {}).get("id")
+        body = request.json()
+        phone, mode = body.get("phoneNumber", {}).get("id"), body.get("mode")
         if phone not in {known.id for known in self._keeper.account.phones}:
             return self._refused(400, "-28248", "Phone number is not known", request)
-        sign_in.texted.add(phone)
-        return json_response({**self._phones(), "mode": "sms", "authenticationType": "hsa2"})
+        if mode not in ("sms", "voice"):
+            return self._refused(400, "-20528", "Malformed request", request)
+        if self._lacks_non_fteu(body):
+            return self._refused(412, "-28200", "Precondition failed", request)
+        sign_in.texted[phone] = mode
+        return json_response({**self._phones(), "mode": mode, "authenticationType": "hsa2"})
+
+    def _lacks_non_fteu(self, body: Json) -> bool:
+        given = body.get("phoneNumber", {})
+        known = {phone.id: phone.non_fteu for phone in self._keeper.account.phones}
+        right = given.get("nonFTEU") is known.get(given.get("id"))
+        return self._faults.switches.non_fteu_required and not right
 
     def _device_code(self, request: Request, sign_in: SignIn) -> Response:
         pushed = sign_in.pushed or not self._faults.switches.push_required
         return self._code(request, sign_in, asked=pushed, accepted=204)
 
     def _phone_code(self, request: Request, sign_in: SignIn) -> Response:
-        phone = request.json().get("phoneNumber", {}).get("id")
-        return self._code(request, sign_in, asked=phone in sign_in.texted, accepted=200)
+        body = request.json()
+        if self._lacks_non_fteu(body):
+            return self._refused(412, "-28200", "Precondition failed", request)
+        phone, mode = body.get("phoneNumber", {}).get("id"), body.get("mode")
+        asked = phone in sign_in.texted and sign_in.texted[phone] == mode
+        return self._code(request, sign_in, asked=asked, accepted=200)
 
     def _code(self, request: Request, sign_in: SignIn, *, asked: bool, accepted: int) -> Response:
         if not sign_in.password_given:
@@ -264,14 +326,23 @@ class Identity:
         code = request.json().get("securityCode", {}).get("code")
         if code != self._keeper.account.code or not asked:
             return self._refused(400, WRONG_CODE, "Incorrect Verification Code", request)
+        account = self._keeper.account
         sign_in.complete = True
-        if self._faults.switches.code_accepted_with_409:
-            body = {
-                "securityCode": {"code": code, "valid": True, "length": 6},
-                "authenticationType": "hsa2",
-            }
-            return self._with_token(json_response(body, 409), "trusted-session-token")
+        sign_in.escrow_open = account.escrow is not None
+        if self._faults.switches.code_accepted_with_409 or account.escrow:
+            return self._valid(code, 409)
+        if account.code_accepted_with != 204:
+            return self._valid(code, account.code_accepted_with)
         response = Response(204) if accepted == 204 else json_response(self._phones(), accepted)
+        return self._with_token(response, "trusted-session-token")
+
+    def _valid(self, code: str, status: int) -> Response:
+        """A code is accepted with what reads like an error (facts/sign-in.md §6.1 and §6.2)."""
+        body = {
+            "securityCode": {"code": code, "valid": True, "length": 6},
+            "authenticationType": "hsa2",
+        }
+        response = json_response(body, status, self._escrow_headers())
         return self._with_token(response, "trusted-session-token")
 
     def _security_key(self, request: Request, sign_in: SignIn) -> Response:
@@ -285,7 +356,8 @@ class Identity:
             return self._refused(401, "-1", "Sign in first", request)
         if self._keeper.account.two_factor == "none":
             return Response(404)
-        lifetime = self._keeper.account.trust_lifetime
+        # Without the escrow a trust token is as good as none (facts/sign-in.md §6.1).
+        lifetime = 0.0 if sign_in.escrow_open else self._keeper.account.trust_lifetime
         response = Response(204)
         trust = self._keeper.tokens.mint("trust", lifetime)
         response.headers.append(("X-Apple-TwoSV-Trust-Token", trust))
@@ -309,6 +381,11 @@ class Identity:
         key = "serviceErrors" if self._faults.switches.camel_case_errors else "service_errors"
         headers = [("X-Apple-I-Ercd", code), ("X-Apple-I-Rscd", str(status))]
         return json_response({key: [error], "hasError": True}, status, headers)
+
+
+def _proves(pending: Pending, body: Json) -> bool:
+    m1, m2 = _decoded(body.get("m1")), _decoded(body.get("m2"))
+    return pending.exchange.accepts(pending.a_public, m1, m2)
 
 
 def _decoded(value: object) -> bytes:

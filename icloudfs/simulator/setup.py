@@ -11,6 +11,7 @@ from icloudfs.simulator.account import Doorkeeper
 from icloudfs.simulator.clock import Clock
 from icloudfs.simulator.cookies import (
     PCS_COOKIES,
+    REPAIR,
     WEB_TOKEN,
     Header,
     delete_cookie,
@@ -62,7 +63,7 @@ class Setup:
         body = request.json()
         other = self._other_region(request)
         if other:
-            return json_response({"domainToUse": other})
+            return json_response({"domainToUse": other}, self._keeper.account.elsewhere or 200)
         token = str(body.get("dsWebAuthToken") or "")
         tokens = self._keeper.tokens
         trusted = tokens.valid("trusted-session-token", token)
@@ -70,7 +71,10 @@ class Setup:
             return _misdirected("Invalid Session Token")
         trusted = trusted or tokens.valid("trust", str(body.get("trustToken") or ""))
         headers = self._login_cookies(request)
-        if trusted:
+        if self._keeper.account.repair_needed:
+            until = self._clock.wall() + self._keeper.account.web_token_lifetime
+            headers.append(set_cookie(request, REPAIR, secrets.token_urlsafe(30), until))
+        elif trusted:
             headers += self._trusted_cookies(request)
         return json_response(self._account(request, trusted=trusted), headers=headers)
 
@@ -94,7 +98,8 @@ class Setup:
         asked = request.host if request.at_apple else origin
         at_china = asked.rstrip("/").endswith(".cn")
         tells = request.at_apple or "icloud.com" in origin
-        if self._faults.switches.wrong_region or (tells and at_china != china):
+        always = self._faults.switches.wrong_region or self._keeper.account.elsewhere
+        if always or (tells and at_china != china):
             to_china = not at_china if tells else not china
             return "iCloud.com.cn" if to_china else "iCloud.com"
         return ""
@@ -188,7 +193,7 @@ class Setup:
             "pcsDeleted": False,
             "pcsServiceIdentitiesIncluded": False,
             "termsUpdateNeeded": switches.terms_update_needed and not self._keeper.terms_accepted,
-            "isRepairNeeded": False,
+            "isRepairNeeded": account.repair_needed,
             "isUnderMaintenance": False,
             "isExtendedLogin": True,
             "apps": {
@@ -209,7 +214,7 @@ class Setup:
             url = f"https://{_PARTITION}-ckdatabasews.icloud.com{china}:443"
         else:
             url = request.here
-        database: Json = {"url": url, "status": "active"}
+        database: Json = {"url": url, "status": self._keeper.account.database_status}
         if self._keeper.account.advanced_data_protection:
             database["pcsRequired"] = True
         services: Json = {"ckdatabasews": database, "push": {}}
@@ -244,12 +249,13 @@ class Setup:
         protected = self._keeper.account.advanced_data_protection
         if protected and self._keeper.consent_asks:
             self._ask_again()
-        return json_response(
-            {
-                "isICDRSDisabled": protected,
-                "isDeviceConsentedForPCS": self._keeper.consented or not protected,
-            }
-        )
+        state: Json = {
+            "isICDRSDisabled": protected,
+            "isDeviceConsentedForPCS": self._keeper.consented or not protected,
+        }
+        if protected and self._keeper.consented:
+            state["deviceConsentForPCSExpiry"] = int(1000 * self._keeper.consented_until)
+        return json_response(state)
 
     def _ask_consent(self, request: Request) -> Response:
         problem = self._no_session(request)
@@ -262,16 +268,19 @@ class Setup:
         """One more request that reaches the device; after enough of them its owner approves."""
         self._keeper.consent_asks += 1
         if self._keeper.consent_asks > self._keeper.account.approval_asks:
-            self._keeper.consented = True
+            self._keeper.consent()
 
     def _request_pcs(self, request: Request) -> Response:
         problem = self._no_session(request)
         if problem is not None:
             return problem
+        derived = request.json().get("derivedFromUserAction") is True
+        self._keeper.user_actions += derived
         allowed = not self._faults.switches.web_access_forbidden
         if self._keeper.account.advanced_data_protection and not self._keeper.consented:
             first = self._keeper.consent_asks == 0
-            self._ask_again()
+            if derived or not first:
+                self._ask_again()
             if not self._keeper.consented:
                 message = (
                     "Requested the device to upload cookies."

@@ -1,4 +1,4 @@
-"""The server's side of SRP-6a as Apple does it (facts/sign-in.md §1.4).
+"""The server's side of SRP-6a as Apple does it (facts/sign-in.md §1.4 and §6.4).
 
 The group is RFC 5054's 2048-bit one with g = 2, the hash SHA-256, and the user name has no part in x.
 Only a verifier is kept, as a real server would.
@@ -39,12 +39,14 @@ def verifier(key: bytes, salt: bytes) -> int:
     return pow(G, _number(_hash(salt, _hash(b":", key))), N)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Proofs:
     """What both sides must have come to."""
 
     m1: bytes
     m2: bytes
+    key: bytes
+    """K, the session key."""
 
 
 class Exchange:
@@ -54,52 +56,67 @@ class Exchange:
         self._user = user.encode()
         self._salt = salt
         self._v = v
-        self._b = b if b is not None else _full_width_secret(v)
+        self._b = b if b is not None else secrets.randbits(256)
         self.public = _public(self._b, v)
         """B, an integer."""
 
-    def proofs(self, a_public: bytes) -> list[Proofs]:
-        """The acceptable proofs for a client's A, as it sent it: one for each reading of padding.
+    def proofs(self, a_public: bytes) -> Proofs | None:
+        """The proofs that belong to a client's A; None if A is no public value.
 
-        Clients disagree on whether S, A and B are padded to 256 bytes, and on leading zeros of the
-        salt; each reading gives a pair. Empty if A is no public value.
+        Every number is hashed with its full width, zeros included, as Apple's web client does.
         """
+        if is_invalid(a_public):
+            return None
         a = _number(a_public)
-        if a % N == 0:
-            return []
-        u = _number(_hash(_pad(a), _pad(self.public)))
-        if u == 0:
-            return []
-        shared = pow(a * pow(self._v, u, N), self._b, N)
-        readings = []
-        for padded in (False, True):
-            write = _pad if padded else _minimal
-            session_key = _hash(write(shared))
-            a_bytes, b_bytes = write(a), write(self.public)
-            m1 = _hash(
-                _xor(_hash(_minimal(N)), _hash(_pad(G))),
-                _hash(self._user),
-                self._salt,
-                a_bytes,
-                b_bytes,
-                session_key,
-            )
-            readings.append(Proofs(m1, _hash(a_bytes, m1, session_key)))
-        return readings
+        shared = self.shared(a)
+        session_key = _hash(_pad(shared))
+        m1 = _hash(
+            _xor(_hash(_minimal(N)), _hash(_pad(G))),
+            _hash(self._user),
+            self._salt,
+            _pad(a % N),
+            _pad(self.public),
+            session_key,
+        )
+        return Proofs(m1, _hash(_pad(a % N), m1, session_key), session_key)
+
+    def shared(self, a: int) -> int:
+        """S, which both sides come to."""
+        u = _number(_hash(_pad(a % N), _pad(self.public)))
+        return pow(a * pow(self._v, u, N), self._b, N)
 
     def accepts(self, a_public: bytes, m1: bytes, m2: bytes) -> bool:
         """Whether the client knows the password."""
-        return any(
-            hmac.compare_digest(proofs.m1, m1) and hmac.compare_digest(proofs.m2, m2)
-            for proofs in self.proofs(a_public)
+        proofs = self.proofs(a_public)
+        return (
+            proofs is not None
+            and hmac.compare_digest(proofs.m1, m1)
+            and hmac.compare_digest(proofs.m2, m2)
         )
 
 
-def _full_width_secret(v: int) -> int:
+def is_invalid(a_public: bytes) -> bool:
+    """Whether a client's A is none that an exchange could be made with."""
+    return _number(a_public) % N == 0
+
+
+def draw(
+    user: str, salt: bytes, v: int, a_public: bytes, *, short_b: bool = False, short_s: bool = False
+) -> Exchange:
+    """An exchange in which B and S begin with 00 exactly where that is asked for.
+
+    Otherwise they do in one sign-in of 128, and clients that do not pad (§6.4) would fail here now
+    and then. Takes about a second for each number that shall be short.
+    """
+    a = _number(a_public)
     while True:
-        b = secrets.randbits(256)
-        if len(_minimal(_public(b, v))) == WIDTH:
-            return b
+        exchange = Exchange(user, salt, v)
+        if _is_short(exchange.public) == short_b and _is_short(exchange.shared(a)) == short_s:
+            return exchange
+
+
+def _is_short(number: int) -> bool:
+    return len(_minimal(number)) < WIDTH
 
 
 def _public(b: int, v: int) -> int:

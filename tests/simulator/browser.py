@@ -71,7 +71,8 @@ class Browser:
         )
         assert init.status_code == 200, init.text
         offer = init.json()
-        m1, m2 = client_proofs(account.apple_id, password or account.password, offer, a, a_public)
+        word = password or account.password
+        m1, m2, _ = client_proofs(account.apple_id, word, offer, a, a_public)
         tokens = [self.trust_token] if self.trust_token else []
         return await self.auth(
             "POST",
@@ -85,6 +86,26 @@ class Browser:
                 "trustTokens": tokens,
             },
         )
+
+    async def escrow(self, password: str, *, name: str = "", key: bytes = b"") -> httpx.Response:
+        """The second proof: without a name, and with the session key (facts/sign-in.md §6.1)."""
+        a = secrets.randbits(256)
+        a_public = pow(G, a, N)
+        init = await self.auth(
+            "POST",
+            "/escrow/init",
+            {
+                "a": _b64(a_public.to_bytes(256, "big")),
+                "accountName": "",
+                "protocols": ["s2k", "s2k_fo"],
+            },
+        )
+        if init.status_code != 200:
+            return init
+        offer = init.json()
+        m1, m2, k = client_proofs(name, password, offer, a, a_public)
+        body = {"m1": _b64(m1), "m2": _b64(m2), "c": offer["c"], "k": _b64(key or k)}
+        return await self.auth("POST", "/escrow/complete", body)
 
     async def account_login(self) -> httpx.Response:
         answer = await self.setup(
@@ -175,9 +196,9 @@ def _equals(name: str, kind: str, value: object) -> Json:
 
 
 def client_proofs(
-    user: str, password: str, offer: Json, a: int, a_public: int, *, padded: bool = False
-) -> tuple[bytes, bytes]:
-    """M1 and M2 by facts/sign-in.md §1.4, from the client's side."""
+    user: str, password: str, offer: Json, a: int, a_public: int
+) -> tuple[bytes, bytes, bytes]:
+    """M1, M2 and K by facts/sign-in.md §1.4 and §6.4, from the client's side."""
     salt = base64.b64decode(offer["salt"])
     b_public = int.from_bytes(base64.b64decode(offer["b"]), "big")
     key = derived_key(password, salt, offer["iteration"], offer["protocol"])
@@ -185,11 +206,10 @@ def client_proofs(
     k = _int(_h(_raw(N), G.to_bytes(256, "big")))
     u = _int(_h(a_public.to_bytes(256, "big"), b_public.to_bytes(256, "big")))
     shared = pow(b_public - k * pow(G, x, N), a + u * x, N)
-    write = (lambda n: n.to_bytes(256, "big")) if padded else _raw
-    session_key = _h(write(shared))
+    session_key = _h(_wide(shared))
     group = bytes(p ^ q for p, q in zip(_h(_raw(N)), _h(G.to_bytes(256, "big")), strict=True))
-    m1 = _h(group, _h(user.lower().encode()), salt, write(a_public), write(b_public), session_key)
-    return m1, _h(write(a_public), m1, session_key)
+    m1 = _h(group, _h(user.lower().encode()), salt, _wide(a_public), _wide(b_public), session_key)
+    return m1, _h(_wide(a_public), m1, session_key), session_key
 
 
 def _h(*parts: bytes) -> bytes:
@@ -198,6 +218,10 @@ def _h(*parts: bytes) -> bytes:
 
 def _int(raw: bytes) -> int:
     return int.from_bytes(raw, "big")
+
+
+def _wide(number: int) -> bytes:
+    return number.to_bytes(256, "big")
 
 
 def _raw(number: int) -> bytes:

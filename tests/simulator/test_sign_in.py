@@ -8,8 +8,11 @@ from contextlib import asynccontextmanager
 
 import httpx
 import pytest
+from click.testing import CliRunner
 
-from icloudfs.simulator import Account, Address, LibraryPlan, Simulator
+from icloudfs.cli import icloudfs
+from icloudfs.simulator import KINDS, Account, Address, LibraryPlan, Simulator
+from icloudfs.simulator.account import EscrowHeader
 from tests.simulator.browser import Browser
 
 TINY = LibraryPlan(assets=3, oddities=False, other_zones=False)
@@ -66,9 +69,12 @@ async def test_wrong_password(sim: Simulator, stranger: Browser) -> None:
     assert answer.json()["serviceErrors"][0]["code"] == "-20101"
 
 
-async def test_unknown_account_looks_like_a_wrong_password(stranger: Browser) -> None:
+async def test_an_unknown_account_is_refused_and_its_password_is_not_blamed(
+    stranger: Browser,
+) -> None:
     answer = await stranger.password(Account(apple_id="nobody@example.com"))
-    assert answer.status_code == 401
+    assert answer.status_code == 403
+    assert "-20101" not in answer.text
 
 
 @pytest.mark.parametrize("camel", [True, False])
@@ -207,3 +213,138 @@ async def test_advanced_data_protection() -> None:
         assert (await browser.call("zones/list", {})).status_code == 200
         sim.advance(3700)
         assert (await browser.call("zones/list", {})).status_code == 423
+
+
+# -- accounts of other kinds -----------------------------------------------------------------------
+
+CODE = {"securityCode": {"code": "123456"}}
+DEVICE = "/verify/trusteddevice/securitycode"
+
+
+@pytest.mark.parametrize("header", ["X-Apple-EDP", "X-Apple-PDP"])
+async def test_escrow_makes_trust_last(header: EscrowHeader) -> None:
+    async with at_home(Account(escrow=header)) as (sim, browser):
+        challenge = await browser.password(sim.account)
+        assert challenge.status_code == 409 and header in challenge.headers
+        assert (await browser.escrow(sim.account.password)).status_code == 400  # no code yet
+        accepted = await browser.auth("POST", DEVICE, CODE)
+        assert accepted.status_code == 409 and header in accepted.headers
+        assert accepted.json()["securityCode"]["valid"] is True
+        before = browser.session_token
+        assert (await browser.escrow(sim.account.password)).status_code == 200
+        assert browser.session_token != before
+        assert (await browser.auth("GET", "/2sv/trust")).status_code == 204
+
+        challenge = await browser.password(sim.account)  # with the trust token
+        assert challenge.status_code == 409 and header in challenge.headers
+        assert (await browser.escrow(sim.account.password)).status_code == 200
+        assert (await browser.account_login()).json()["hsaTrustedBrowser"] is True
+
+
+async def test_without_escrow_a_trust_token_is_as_good_as_none() -> None:
+    async with at_home(Account(escrow="X-Apple-EDP")) as (sim, browser):
+        await browser.password(sim.account)
+        await browser.auth("POST", DEVICE, CODE)
+        assert (await browser.auth("GET", "/2sv/trust")).status_code == 204
+        await browser.password(sim.account)
+        assert (await browser.escrow(sim.account.password)).status_code == 400
+
+
+async def test_escrow_is_verified() -> None:
+    async with at_home(Account(escrow="X-Apple-EDP")) as (sim, browser):
+        await browser.password(sim.account)
+        await browser.auth("POST", DEVICE, CODE)
+        word = sim.account.password
+        assert (await browser.escrow("wrong")).status_code == 401
+        assert (await browser.escrow(word, name=sim.account.apple_id)).status_code == 401
+        assert (await browser.escrow(word, key=b"k" * 32)).status_code == 401
+        assert (await browser.escrow(word)).status_code == 200
+        assert (await browser.escrow(word)).status_code == 400  # it is over
+
+
+async def test_a_code_accepted_with_412() -> None:
+    async with at_home(KINDS["code-412"].account) as (sim, browser):
+        await browser.password(sim.account)
+        accepted = await browser.auth("POST", DEVICE, CODE)
+        assert accepted.status_code == 412
+        assert accepted.json()["securityCode"]["valid"] is True
+        assert (await browser.auth("GET", "/2sv/trust")).status_code == 204
+
+
+async def test_a_stronger_password_is_wanted() -> None:
+    async with at_home(KINDS["stronger-password"].account) as (sim, browser):
+        answer = await browser.password(sim.account)
+        assert (answer.status_code, answer.json()) == (412, {"authType": "hsa2"})
+
+
+async def test_sent_to_the_other_region_with_302() -> None:
+    async with at_home(KINDS["other-region"].account) as (sim, browser):
+        await browser.password(sim.account)
+        answer = await browser.account_login()
+        assert (answer.status_code, answer.json()) == (302, {"domainToUse": "iCloud.com.cn"})
+
+
+async def test_something_to_be_done_on_icloud_com() -> None:
+    async with at_home(KINDS["repair"].account) as (sim, browser):
+        await browser.password(sim.account)
+        await browser.auth("POST", DEVICE, CODE)
+        assert (await browser.account_login()).json()["isRepairNeeded"] is True
+        assert "X-APPLE-WEBAUTH-REPAIR" in browser.http.cookies
+        assert "X-APPLE-WEBAUTH-TOKEN" not in browser.http.cookies
+        assert (await browser.call("zones/list", {})).status_code == 421
+
+
+async def test_a_database_that_is_not_active() -> None:
+    async with at_home(KINDS["inactive"].account) as (sim, browser):
+        await browser.password(sim.account)
+        services = (await browser.account_login()).json()["webservices"]
+        assert services["ckdatabasews"]["status"] == "suspended"
+
+
+async def test_a_device_s_consent_ends() -> None:
+    async with at_home(KINDS["consent"].account) as (sim, browser):
+        await browser.sign_in(sim.account)
+        for _ in range(2):
+            state = (await browser.setup("/requestWebAccessState")).json()
+            assert state == {"isICDRSDisabled": True, "isDeviceConsentedForPCS": False}
+            await browser.setup("/enableDeviceConsentForPCS")
+            state = (await browser.setup("/requestWebAccessState")).json()
+            assert state["isDeviceConsentedForPCS"] is True
+            left = state["deviceConsentForPCSExpiry"] / 1000 - sim.cloud.clock.wall()
+            assert 3500 < left <= 3600
+            sim.advance(3700)
+
+
+@pytest.mark.parametrize("mode", ["sms", "voice"])
+async def test_a_code_by_phone_is_handed_in_as_it_was_asked_for(
+    sim: Simulator, stranger: Browser, mode: str
+) -> None:
+    sim.faults.switch(non_fteu_required=True)
+    await stranger.password(sim.account)
+    bare, whole = {"id": 1}, {"id": 1, "nonFTEU": True}
+    ask, hand_in = "/verify/phone", "/verify/phone/securitycode"
+    other = {"sms": "voice", "voice": "sms"}[mode]
+    for body, status in (
+        ({"phoneNumber": bare, "mode": mode}, 412),
+        ({"phoneNumber": whole, "mode": mode}, 200),
+    ):
+        assert (await stranger.auth("PUT", ask, body)).status_code == status
+    for body, status in (
+        ({"phoneNumber": bare, "mode": mode, **CODE}, 412),
+        ({"phoneNumber": whole, "mode": other, **CODE}, 400),
+        ({"phoneNumber": whole, "mode": mode, **CODE}, 200),
+    ):
+        assert (await stranger.auth("POST", hand_in, body)).status_code == status
+
+
+async def test_the_older_way_to_push_is_gone(sim: Simulator, stranger: Browser) -> None:
+    await stranger.password(sim.account)
+    assert (await stranger.auth("PUT", "/verify/trusteddevice")).status_code == 405
+
+
+def test_every_kind_of_account_is_listed_in_help() -> None:
+    for command in ("simulator", "demo"):
+        shown = CliRunner().invoke(icloudfs, [command, "--help"]).output
+        for name, kind in KINDS.items():
+            assert f"{name}  " in shown
+            assert " ".join(kind.says.split()) in " ".join(shown.split())
