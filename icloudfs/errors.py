@@ -30,14 +30,17 @@ class WrongPassword(IcloudfsError):
     """Apple refused the password (service error -20101; nothing else is called that)."""
 
     exit_code = 3
-    hint = "Check the Apple ID and its password, then run 'icloudfs login' again."
+    hint = "Check the Apple ID and its password."
 
 
 class WrongCode(IcloudfsError):
     """Apple refused the six-digit code (service error -21669)."""
 
     exit_code = 4
-    hint = "Run 'icloudfs login' again and enter the newest code."
+    hint = (
+        "Only the newest code counts. If none comes: iPhone Settings, your name, Sign-In & Security, "
+        "Get Verification Code."
+    )
 
 
 class WrongRegion(IcloudfsError):
@@ -90,8 +93,10 @@ class Throttled(IcloudfsError):
     exit_code = 13
     hint = "Wait a while before trying again; more tries lengthen the lock-out."
 
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str, *, hint: str | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
         self.retry_after = retry_after
         """Seconds, as Apple asked for, if it did."""
 

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
         decode_record,
     )
     from icloudfs.apple.endpoints import CHINA, GLOBAL, Endpoints, for_region
-    from icloudfs.apple.icloud import ICloud, PasswordSource
+    from icloudfs.apple.icloud import ICloud
+    from icloudfs.apple.idmsa import SignInOver
     from icloudfs.apple.records import (
         ROOT_FOLDERS,
         Album,
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
         CodeAnswer,
         CodeSource,
         DeviceCode,
+        PasswordSource,
         Phone,
         PhoneCode,
     )
@@ -111,6 +113,7 @@ __all__ = [
     "Resource",
     "Session",
     "SessionStore",
+    "SignInOver",
     "Tombstone",
     "Zone",
     "ZoneChanges",
@@ -152,7 +155,8 @@ _HOMES = {
         "decode_record",
     ),
     "endpoints": ("CHINA", "GLOBAL", "Endpoints", "for_region"),
-    "icloud": ("ICloud", "PasswordSource"),
+    "icloud": ("ICloud",),
+    "idmsa": ("SignInOver",),
     "records": (
         "ROOT_FOLDERS",
         "Album",
@@ -177,6 +181,7 @@ _HOMES = {
         "CodeAnswer",
         "CodeSource",
         "DeviceCode",
+        "PasswordSource",
         "Phone",
         "PhoneCode",
     ),

@@ -1,6 +1,6 @@
 """Opening the account: the session token becomes cookies, and we learn where its database is.
 
-Source: facts/sign-in.md §1.7 (accountLogin, validate) and §1.8 (Advanced Data Protection).
+Source: facts/sign-in.md §1.7 and §6.2 (accountLogin, validate) and §1.8 (Advanced Data Protection).
 """
 
 from __future__ import annotations
@@ -35,11 +35,25 @@ CONSENT_POLL = 5.0
 CONSENT_PATIENCE = 60.0
 """Seconds that we wait for a person to approve on a device."""
 
+NO_PROMPT_PAUSE = 3600.0
+"""Seconds before devices are asked again after Apple said that it cannot; it gives no time itself."""
+
+_WEB_TOKEN = "X-APPLE-WEBAUTH-TOKEN"
+"""The cookie that the database wants."""
+_REPAIR = "X-APPLE-WEBAUTH-REPAIR"
+"""What an account that has to be looked after gets in its place."""
+_NO_PROMPT = b"requesting IDMS for arming"
 _PCS_COOKIES = frozenset({"X-APPLE-WEBAUTH-PCS-Photos", "X-APPLE-WEBAUTH-PCS-Sharing"})
 
 
 class SessionRefused(Exception):
     """Apple does not accept the session any more: renew it. Never leaves this package."""
+
+
+class NoPrompt(ConsentNeeded):
+    """Apple cannot ask the devices for approval now, and each try makes it worse (§6.2)."""
+
+    hint = "There were too many sign-ins. Wait an hour or more; each try before makes it worse."
 
 
 class CodeWanted(SessionRefused):
@@ -104,19 +118,23 @@ async def logout(transport: Transport, session: Session, *, all_browsers: bool =
 
 
 def _open(transport: Transport, session: Session, answer: Answer) -> AccountInfo:
+    """The body before the status: it says why, and its status may be anything (§1.1, §6.2)."""
+    found = answer.json()
+    account = found.get("dsInfo")
+    _refuse_other_region(found)
+    _refuse_unrepaired(found, answer)
+    _refuse_blocked(found, account if isinstance(account, dict) else {})
     if answer.status in (401, 403, 421, 450):
         raise SessionRefused(f"HTTP {answer.status}")
-    found = answer.json()
     if answer.status != 200:
         raise ProtocolError(f"Apple refused to open the account (HTTP {answer.status}).")
-    _refuse_other_region(found)
-    account = found.get("dsInfo")
     if not isinstance(account, dict):
         # Error answers come with status 200 too, and hold no account.
         raise ProtocolError("Apple's answer holds no account.")
-    _refuse_blocked(found, account)
     _refuse_untrusted(found, account)
     info = _info(transport, found, account)
+    if _WEB_TOKEN not in session.cookies.names():
+        raise _unrepaired()
     session.dsid, session.database = info.dsid, info.database
     session.pcs_required = info.pcs_required
     session.region = transport.endpoints.region
@@ -126,10 +144,22 @@ def _open(transport: Transport, session: Session, answer: Answer) -> AccountInfo
 
 def _refuse_other_region(found: dict[str, Any]) -> None:
     if domain := found.get("domainToUse"):
-        raise WrongRegion(
-            f"This account belongs to {domain}.",
-            hint="Use --region china for icloud.com.cn and --region global for icloud.com.",
-        )
+        region = "china" if str(domain).lower().endswith(".cn") else "global"
+        raise WrongRegion(f"This account belongs to {domain}.", hint=f"Use --region {region}.")
+
+
+def _refuse_unrepaired(found: dict[str, Any], answer: Answer) -> None:
+    cookies = answer.headers.get_list("Set-Cookie")
+    if found.get("isRepairNeeded") is True or any(c.startswith(f"{_REPAIR}=") for c in cookies):
+        raise _unrepaired()
+
+
+def _unrepaired() -> AccountLocked:
+    """Nothing that needs the database's cookie can work for such an account (§6.2)."""
+    return AccountLocked(
+        "Apple wants something done with this account before it can be used.",
+        hint="Sign in at https://www.icloud.com once, do what it asks, then try again.",
+    )
 
 
 def _refuse_blocked(found: dict[str, Any], account: dict[str, Any]) -> None:
@@ -174,6 +204,11 @@ def _info(transport: Transport, found: dict[str, Any], account: dict[str, Any]) 
             "This account has no iCloud Photos.",
             hint="Turn on iCloud Photos on a device, then sign in at https://www.icloud.com once.",
         )
+    if (status := database.get("status")) not in (None, "active"):
+        raise AccountLocked(
+            f"The photo database of this account is not active: Apple calls it {status!r}.",
+            hint="Sign in at https://www.icloud.com once and open Photos there.",
+        )
     if not isinstance(dsid, str | int) or not dsid:
         raise ProtocolError("Apple's answer does not say whose account it is.")
     return AccountInfo(
@@ -198,36 +233,68 @@ async def obtain_consent(
     """Have a device approve access to encrypted photos (§1.8); False if none is needed.
 
     ``poll`` and ``patience`` are seconds. Raises ConsentNeeded when nobody approved in time,
-    AccountLocked when web access is off, SessionRefused, and the rest as ``account_login`` does.
+    NoPrompt when no device can be asked for now, AccountLocked when web access is off,
+    SessionRefused, and the rest as ``account_login`` does.
     """
+    try:
+        return await _obtain_consent(transport, session, poll, patience)
+    except NoPrompt:
+        if session.pcs_not_before <= now_ms():
+            session.pcs_not_before = now_ms() + int(1000 * NO_PROMPT_PAUSE)
+        raise
+
+
+async def _obtain_consent(
+    transport: Transport, session: Session, poll: float, patience: float
+) -> bool:
     with trio.move_on_after(patience):
         state = await _web_access_state(transport, session)
         if state.get("isICDRSDisabled") is not True:
             return False
+        if now_ms() < session.pcs_not_before:
+            raise _no_prompt()
         if state.get("isDeviceConsentedForPCS") is not True:
-            await _consented(transport, session, poll)
+            state = await _consented(transport, session, poll)
         await _uploaded(transport, session, poll)
         session.pcs_granted_at = now_ms()
+        session.pcs_ends_at = _expiry(state)
         return True
     raise ConsentNeeded("A device must approve access to your photos first.")
 
 
-async def _consented(transport: Transport, session: Session, poll: float) -> None:
-    """Ask the devices, and wait until the person has approved on one."""
+async def _consented(transport: Transport, session: Session, poll: float) -> dict[str, Any]:
+    """Ask the devices, and wait until the person has approved on one; what Apple says then."""
     await _pcs(transport, session, "enableDeviceConsentForPCS")
     log.warning("waiting for approval on your iPhone, iPad or Mac")
     while True:
         await trio.sleep(poll)
         state = await _web_access_state(transport, session)
         if state.get("isDeviceConsentedForPCS") is True:
-            return
+            return state
+
+
+def _expiry(state: dict[str, Any]) -> int:
+    """``deviceConsentForPCSExpiry`` in ms since the epoch, which Apple may count in seconds; or 0."""
+    found = state.get("deviceConsentForPCSExpiry")
+    if isinstance(found, bool) or not isinstance(found, int | float) or found <= 0:
+        return 0
+    return int(found if found > 1e11 else 1000 * found)
+
+
+def _no_prompt() -> NoPrompt:
+    return NoPrompt("Apple cannot ask your devices to approve access to your photos for now.")
 
 
 async def _uploaded(transport: Transport, session: Session, poll: float) -> None:
-    """Wait until the device has handed its keys over: both cookies must have come."""
-    request = {"appName": "photos", "derivedFromUserAction": True}
+    """Wait until the device has handed its keys over: both cookies must have come.
+
+    Only the first request comes from something that a person did (§6.2).
+    """
+    by_person = True
     while True:
+        request = {"appName": "photos", "derivedFromUserAction": by_person}
         found = await _pcs(transport, session, "requestPCS", request)
+        by_person = False
         if found.get("isWebAccessAllowed") is False:
             _refuse_blocked({}, found)
         if found.get("status") == "success" and session.cookies.names() >= _PCS_COOKIES:
@@ -283,6 +350,8 @@ async def _setup(
             },
             body=msgspec.json.encode(body),
         )
+        if answer.status == 500 and _NO_PROMPT in answer.body:
+            raise _no_prompt()
         if answer.status == 429 or answer.status >= 500:
             raise busy(f"iCloud is busy (HTTP {answer.status}).", retry.retry_after(answer.headers))
         return answer

@@ -29,7 +29,7 @@ from icloudfs.apple.endpoints import Endpoints
 from icloudfs.apple.records import Area
 from icloudfs.apple.retry import busy
 from icloudfs.apple.session import Session, SessionStore
-from icloudfs.apple.signin import Challenge, Code, CodeSource
+from icloudfs.apple.signin import Challenge, Code, CodeSource, PasswordSource
 from icloudfs.apple.transport import Answer, Meter, Transport
 from icloudfs.errors import (
     AccountLocked,
@@ -41,15 +41,11 @@ from icloudfs.errors import (
     Offline,
     ProtocolError,
     Throttled,
-    WrongCode,
     WrongPassword,
     WrongRegion,
 )
 
 log = logging.getLogger(__name__)
-
-PasswordSource = Callable[[], Awaitable[str | None]]
-"""Where a kept password comes from, such as the keyring; None if there is none."""
 
 RENEWAL_TIMEOUT = 90.0
 """Seconds for one renewal, with its waits."""
@@ -147,11 +143,18 @@ class ICloud:
     async def login(self, password: str, codes: CodeSource) -> AccountInfo:
         """Sign in, ask ``codes`` if Apple wants a code, open the account, keep the session.
 
-        Raises as ``signin.sign_in`` and ``account.account_login`` do.
+        A code is asked for, too, if it is only at the opening that Apple wants one. Raises as
+        ``signin.sign_in`` and ``account.account_login`` do.
         """
         draft = self.store.session.begin_anew()
-        await signin.sign_in(self._transport, draft, self.apple_id, password, codes)
-        return await self._enter(draft)
+        whom = (self.apple_id, password, codes)
+        if not await signin.sign_in(self._transport, draft, *whom):
+            try:
+                return await self._enter(draft)
+            except CodeWanted:
+                draft = self.store.session.begin_anew()
+                await signin.sign_in(self._transport, draft, *whom, with_trust=False)
+        return await self._enter_with_code(draft)
 
     async def begin_login(self, password: str) -> Challenge | None:
         """The first half of ``login``. None: it is done. Else ``finish_login`` with the code,
@@ -160,22 +163,32 @@ class ICloud:
         draft = held.begin_anew()
         challenge = await signin.begin(self._transport, draft, self.apple_id, password)
         if challenge is None:
-            await self._enter(draft)
-        else:
-            draft.keep_working(held)
-            self._keep(draft)
+            try:
+                await self._enter(draft)
+                return None
+            except CodeWanted:
+                draft = held.begin_anew()
+                challenge = await signin.begin(
+                    self._transport, draft, self.apple_id, password, with_trust=False
+                )
+        draft.keep_working(held)
+        self._keep(draft)
         return challenge
 
-    async def finish_login(self, code: Code) -> AccountInfo:
-        """The second half. After WrongCode it may be called again."""
+    async def finish_login(
+        self, code: Code | None, password: PasswordSource | None = None
+    ) -> AccountInfo:
+        """The second half. After an error it may be called again; a code that was accepted once is
+        needed no more. ``password`` is asked if Apple wants it once more, else the kept one is taken.
+        """
         self._notice_other_process()
         draft = self.store.session.copy()
         try:
-            await signin.finish(self._transport, draft, code)
-        except WrongCode:
+            await signin.finish(self._transport, draft, code, password or self._kept_password)
+        except IcloudfsError:
             self._keep(draft)
             raise
-        return await self._enter(draft)
+        return await self._enter_with_code(draft)
 
     async def send_code_to_phone(self, phone: signin.Phone, *, voice: bool = False) -> None:
         """Between the halves: have the code sent to a phone, by text or by a call."""
@@ -191,16 +204,45 @@ class ICloud:
             self.store.forget()
 
     async def _enter(self, draft: Session) -> AccountInfo:
+        """Open the account, and keep the session. Raises CodeWanted, and AccountLocked where the
+        sign-in was good and the account stays closed all the same (§6.2)."""
         try:
-            info = await account.account_login(self._transport, draft)
+            info = await self._open(draft)
+        except CodeWanted:
+            raise
         except SessionRefused as error:
-            raise LoginNeeded(
-                f"Apple did not open the account after the sign-in: {error}."
+            raise AccountLocked(
+                f"Apple accepts the sign-in and does not open the account ({error}).",
+                hint="Turn on iPhone Settings, your name, iCloud, Access iCloud Data on the Web. An account "
+                "of the other region needs --region. Or it was moved to another of Apple's servers "
+                "(partition) just now: wait an hour.",
             ) from None
         self._keep(draft)
         self._person_needed = None
         self._renewals += 1
         return info
+
+    async def _enter_with_code(self, draft: Session) -> AccountInfo:
+        try:
+            return await self._enter(draft)
+        except CodeWanted:
+            raise AccountLocked(
+                "Apple has accepted the code and asks for one again.",
+                hint="Sign in at https://www.icloud.com once, do what it asks, then try again.",
+            ) from None
+
+    async def _open(self, draft: Session) -> AccountInfo:
+        """``accountLogin`` after a sign-in: refused, once more on new connections, since a kept one
+        may lead to the wrong partition (§6.2)."""
+        pool = self._transport.pool_number
+        try:
+            return await account.account_login(self._transport, draft)
+        except CodeWanted:
+            raise
+        except SessionRefused as error:
+            log.info("Apple does not open the account (%s); trying new connections", error)
+            await self._transport.drop_pool(pool)
+            return await account.account_login(self._transport, draft)
 
     def _keep(self, draft: Session) -> None:
         self.store.session.adopt(draft)
@@ -345,7 +387,7 @@ class ICloud:
         if wants_code:
             raise LoginNeeded("Apple wants a new verification code for this computer.")
         try:
-            await account.account_login(self._transport, draft)
+            await self._open(draft)
         except CodeWanted:
             raise LoginNeeded("Apple wants a new verification code for this computer.") from None
         except SessionRefused:
@@ -486,6 +528,8 @@ class ICloud:
         except SessionRefused:
             flight.error = LoginNeeded("The session expired while a device was to approve.")
         except IcloudfsError as error:
+            if isinstance(error, account.NoPrompt):
+                self._save_quietly()  # for the next process, too
             if isinstance(error, ConsentNeeded):
                 self._no_consent_before = trio.current_time() + CONSENT_PAUSE
             flight.error = error

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 _OWNER_ONLY = 0o600
 _TRUST = 30 * 86_400_000
 """Milliseconds that Apple trusts a computer for, about (facts/sign-in.md §1.6)."""
+_CONSENT = 3_600_000
+"""Milliseconds that a device's approval holds, about (facts/sign-in.md §1.8)."""
 _RENEWAL_POLL = 0.05  # seconds between two looks at another process's renewal lock
 
 
@@ -61,8 +63,14 @@ class _File(msgspec.Struct):
     validated_at: int = 0
     code_requested_at: int = 0
     code_phone: int = 0
+    code_non_fteu: bool | None = None
+    code_by_call: bool = False
+    code_accepted: bool = False
+    escrow_owed: bool = False
     pcs_required: bool = False
     pcs_granted_at: int = 0
+    pcs_ends_at: int = 0
+    pcs_not_before: int = 0
     cookies: list[StoredCookie] = []
 
 
@@ -91,10 +99,22 @@ class Session:
     """When a sign-in was begun that still waits for its code, ms since the epoch; 0 if none."""
     code_phone: int = 0
     """The phone that this code was sent to; 0 for the trusted devices."""
+    code_non_fteu: bool | None = None
+    """The ``nonFTEU`` of that phone, to be repeated with the code (§6.5)."""
+    code_by_call: bool = False
+    """The code was spoken to that phone, not written."""
+    code_accepted: bool = False
+    """The code was right; what is missing is the password once more, or Apple's trust."""
+    escrow_owed: bool = False
+    """The sign-in that waits for its code wants the password once more as well (§6.1)."""
     pcs_required: bool = False
     """``webservices.ckdatabasews.pcsRequired``; true for ordinary accounts too (§1.8)."""
     pcs_granted_at: int = 0
     """When a device last approved access with Advanced Data Protection, ms since the epoch."""
+    pcs_ends_at: int = 0
+    """When that approval ends, ms since the epoch; 0 if Apple did not say (§6.2)."""
+    pcs_not_before: int = 0
+    """Devices cannot be asked to approve until then, ms since the epoch: Apple said so (§6.2)."""
     cookies: Cookies = field(default_factory=Cookies)
 
     def __repr__(self) -> str:
@@ -114,6 +134,17 @@ class Session:
     def trusted_until(self) -> int:
         """About when a sign-in needs a code again, ms since the epoch; 0 if it does already."""
         return self.trusted_at + _TRUST if self.trusted_at else 0
+
+    @property
+    def consented_until(self) -> int:
+        """About when a device's approval ends or ended, ms since the epoch; 0 if none was given."""
+        return self.pcs_ends_at or (self.pcs_granted_at and self.pcs_granted_at + _CONSENT)
+
+    def forget_code(self) -> None:
+        """No sign-in waits for a code any more."""
+        self.code_requested_at = self.code_phone = 0
+        self.code_non_fteu = None
+        self.code_by_call = self.code_accepted = self.escrow_owed = False
 
     def begin_anew(self) -> Session:
         """A session for a fresh sign-in: the same installation and trust, nothing else.
@@ -136,6 +167,7 @@ class Session:
         """
         self.dsid, self.database = other.dsid, other.database
         self.pcs_required, self.pcs_granted_at = other.pcs_required, other.pcs_granted_at
+        self.pcs_ends_at, self.pcs_not_before = other.pcs_ends_at, other.pcs_not_before
         mine = self.cookies.stored()
         names = {cookie.name for cookie in mine}
         theirs = [cookie for cookie in other.cookies.stored() if cookie.name not in names]

@@ -4,25 +4,24 @@ The steps are those of facts/sign-in.md §1.3 to §1.6, for accounts with two-fa
 without. ``sign_in`` does it all; ``begin`` and ``finish`` are its halves, for a code that is typed into
 another process later: what must survive between them is in the session, so save it.
 
-Nothing here touches a password beyond ``srp``, and every answer's tokens go straight into the session.
+``idmsa`` sends the requests, ``proof`` and ``escrow`` deal with the password; what Apple says to be
+recognised by goes straight into the session.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import httpx
 import msgspec
-import trio
 
-from icloudfs.apple import retry, srp, wire
-from icloudfs.apple.retry import TryLater, busy
+from icloudfs.apple import escrow, idmsa, proof, retry, srp, wire
+from icloudfs.apple.idmsa import SignInOver
+from icloudfs.apple.proof import Hello
 from icloudfs.apple.session import Session, now_ms
 from icloudfs.apple.transport import Answer, Transport
 from icloudfs.errors import (
@@ -30,6 +29,7 @@ from icloudfs.errors import (
     LoginNeeded,
     NotSupported,
     ProtocolError,
+    Throttled,
     WrongCode,
     WrongPassword,
 )
@@ -39,8 +39,7 @@ log = logging.getLogger(__name__)
 CODE_TRIES = 3
 """Wrong codes that one sign-in takes; Apple locks an account that sends many."""
 CODE_LENGTH = 6
-_FRESH_EXCHANGES = 3  # draws until nobody can differ about leading zeros; 1 in 128 needs a second
-_JSON = "application/json"
+idmsa.JSON = "application/json"
 
 
 # -- what a person is asked ------------------------------------------------------------------------
@@ -66,6 +65,8 @@ class Challenge:
     """Whether there are trusted devices that show a code."""
     pushed: bool = False
     sent_to: Phone | None = None
+    by_call: bool = False
+    """It was spoken to ``sent_to``, not written."""
     wrong: bool = False
     """The last code was refused."""
     tries_left: int = CODE_TRIES
@@ -103,6 +104,10 @@ Code = DeviceCode | PhoneCode
 CodeAnswer = Code | AskPhone | AskDevices
 
 
+PasswordSource = Callable[[], Awaitable[str | None]]
+"""Where a password comes from, such as the keyring; None if there is none."""
+
+
 class CodeSource(Protocol):
     """Whoever can ask the person. Raise anything, LoginNeeded for instance, to give up."""
 
@@ -113,41 +118,127 @@ class CodeSource(Protocol):
 
 
 async def sign_in(
-    transport: Transport, session: Session, apple_id: str, password: str, codes: CodeSource
-) -> None:
-    """Sign in to the identity service; afterwards ``account.account_login`` opens the account.
+    transport: Transport,
+    session: Session,
+    apple_id: str,
+    password: str,
+    codes: CodeSource,
+    *,
+    with_trust: bool = True,
+) -> bool:
+    """Sign in to the identity service; whether that took a code. Afterwards ``account.account_login``
+    opens the account. ``with_trust``: as for ``begin``.
 
     Raises WrongPassword, WrongCode (after ``CODE_TRIES``), AccountLocked, Throttled, NotSupported,
     Offline, ProtocolError, and what ``codes`` raises.
     """
-    challenge = await begin(transport, session, apple_id, password)
+
+    async def at_hand() -> str:
+        return password
+
+    challenge = await begin(transport, session, apple_id, password, with_trust=with_trust)
+    took_code, may_begin_again = challenge is not None, True
     while challenge is not None:
-        challenge = await _one_answer(transport, session, challenge, codes)
+        try:
+            challenge = await _one_answer(transport, session, challenge, codes, at_hand)
+        except SignInOver:
+            if not may_begin_again:
+                raise LoginNeeded(
+                    "Apple did not wait for the code.", hint="Enter it within a few minutes."
+                ) from None
+            log.info("the sign-in waited too long for its code; beginning another one")
+            may_begin_again = False
+            challenge = await begin(transport, session, apple_id, password, with_trust=False)
+    return took_code
 
 
 async def begin(
-    transport: Transport, session: Session, apple_id: str, password: str
+    transport: Transport,
+    session: Session,
+    apple_id: str,
+    password: str,
+    *,
+    with_trust: bool = True,
 ) -> Challenge | None:
-    """Prove the password. None: signed in. Else a code is needed and was asked to be pushed."""
-    if await authenticate(transport, session, apple_id, password):
+    """Prove the password. None: signed in. Else a code is needed and was asked to be pushed.
+
+    Without trust it is never None: that is for the account that Apple does not open although its
+    sign-in service wanted no code.
+    """
+    needs_code = await authenticate(transport, session, apple_id, password, with_trust=with_trust)
+    if needs_code or not with_trust:
         return await challenge_of(transport, session)
     return None
 
 
-async def finish(transport: Transport, session: Session, code: Code) -> None:
+async def finish(
+    transport: Transport,
+    session: Session,
+    code: Code | None,
+    password: PasswordSource | None = None,
+) -> None:
     """Hand in the code of a sign-in that ``begin`` started, here or in an earlier process.
 
-    Raises WrongCode (another may be tried), LoginNeeded (nothing was begun, or too long ago), and
-    the rest as ``sign_in`` does.
+    ``password`` is asked for accounts that want it proved once more (§6.1), before the code is spent
+    where that is known. A sign-in whose code was accepted before needs no other one. Raises WrongCode
+    (another may be tried), LoginNeeded (there is no password, no code, or nothing was begun; SignInOver
+    if too long ago), and the rest as ``sign_in`` does. What was reached is in the session, so save it.
     """
     if not session.code_requested_at:
-        raise LoginNeeded("No sign-in is waiting for a code.")
-    await _submit(transport, session, code)
+        raise SignInOver("No sign-in is waiting for a code.")
+    try:
+        await _finish(transport, session, code, password or _nobody)
+    except SignInOver:
+        session.forget_code()
+        raise
+
+
+async def _finish(
+    transport: Transport, session: Session, code: Code | None, password: PasswordSource
+) -> None:
+    known = await _password_once_more(password) if session.escrow_owed else None
+    if not session.code_accepted:
+        if code is None:
+            raise LoginNeeded("The sign-in waits for its code.", hint=_WITH_CODE)
+        await _submit(transport, session, code)
+    if session.escrow_owed:
+        known = known or await _password_once_more(password)
+        await _settle(transport, session, known)
     await _trust(transport, session)
 
 
+_WITH_CODE = "Give it with: icloudfs login --code 123456 (the code you got)."
+
+
+async def _nobody() -> None:
+    return None
+
+
+async def _password_once_more(password: PasswordSource) -> str:
+    if found := await password():
+        return found
+    raise LoginNeeded(
+        "Apple wants the password once more, beside the code.",
+        hint="Give it with --password-file, with ICLOUDFS_PASSWORD, or keep it with --save-password.",
+    )
+
+
+async def _settle(transport: Transport, session: Session, password: str) -> None:
+    """Where Apple refuses the proof, and not the password, the sign-in goes on: it is worth less
+    trust, and no less access."""
+    try:
+        await escrow.settle(transport, session, password)
+    except ProtocolError as error:
+        log.warning("%s A code will be asked for at the next sign-in.", error)
+        session.escrow_owed = False
+
+
 async def _one_answer(
-    transport: Transport, session: Session, challenge: Challenge, codes: CodeSource
+    transport: Transport,
+    session: Session,
+    challenge: Challenge,
+    codes: CodeSource,
+    password: PasswordSource,
 ) -> Challenge | None:
     """Ask the person once and do what they say; the next challenge, or None when signed in."""
     match await codes.code(challenge):
@@ -156,10 +247,10 @@ async def _one_answer(
             return replace(challenge, pushed=pushed, sent_to=None, wrong=False)
         case AskPhone(phone=phone, voice=voice):
             await send_to_phone(transport, session, phone, voice=voice)
-            return replace(challenge, sent_to=phone, wrong=False)
+            return replace(challenge, sent_to=phone, by_call=voice, wrong=False)
         case DeviceCode() | PhoneCode() as code:
             try:
-                await finish(transport, session, code)
+                await finish(transport, session, code, password)
             except WrongCode:
                 if challenge.tries_left <= 1:
                     raise
@@ -171,35 +262,41 @@ async def _one_answer(
 
 
 async def authenticate(
-    transport: Transport, session: Session, apple_id: str, password: str
+    transport: Transport,
+    session: Session,
+    apple_id: str,
+    password: str,
+    *,
+    with_trust: bool = True,
 ) -> bool:
     """Prove the password; whether a second factor is needed. Sends no code to anyone.
 
-    Raises WrongPassword for service error -20101 and for nothing else.
+    The trust token is sent along unless ``with_trust`` is false. Raises WrongPassword for service
+    error -20101 and for nothing else, AccountLocked, NotSupported, Throttled, Offline, ProtocolError.
     """
     account_name = apple_id.strip().lower()  # mixed case fails the proof (§1.4)
-    session.code_requested_at = 0
+    session.forget_code()
+    tokens = [session.trust_token] if session.trust_token and with_trust else []
     await _seed(transport, session)
-    attempt = await _prove(transport, session, account_name, password)
-    if _is_wrong_password(attempt.answer) and attempt.salt[:1] == b"\0":
-        # Half of the known clients strip the salt's leading zeros; which half Apple agrees with is
-        # unknown, and only accounts with such a salt can tell (§1.4).
-        attempt = await _prove(transport, session, account_name, password, strip_salt=True)
-    return await _conclude(transport, session, attempt.answer)
+    answer = await _prove(transport, session, account_name, password, tokens)
+    if idmsa.status_of(answer) == 409 and escrow.is_wanted(answer):
+        if tokens and await _is_settled(transport, session, password):
+            return False
+        session.escrow_owed = True  # a code first, then the password once more (§6.1)
+    return await _conclude(transport, session, answer, account_name)
 
 
-@dataclass(frozen=True, repr=False)
-class _Attempt:
-    answer: Answer
-    salt: bytes
+async def _is_settled(transport: Transport, session: Session, password: str) -> bool:
+    """Whether the password, proved once more, is all that the trust token lacked.
 
-
-@dataclass(frozen=True, repr=False)
-class _Hello:
-    """``signin/init``'s answer: the numbers, and ``c``, which is echoed unread."""
-
-    numbers: srp.ServerHello
-    cookie: Any
+    A token that has expired is answered in the same words; then only a code helps.
+    """
+    try:
+        await escrow.settle(transport, session, password)
+    except (WrongPassword, SignInOver, ProtocolError) as error:
+        log.info("the trust token is not taken: %s", error)
+        return False
+    return True
 
 
 async def _seed(transport: Transport, session: Session) -> None:
@@ -222,7 +319,7 @@ async def _seed(transport: Transport, session: Session) -> None:
             "authVersion": "latest",
         }
     )
-    await _idmsa(transport, session, "GET", f"/authorize/signin?{query}")
+    await idmsa.send(transport, session, "GET", f"/authorize/signin?{query}")
 
 
 async def _prove(
@@ -230,110 +327,83 @@ async def _prove(
     session: Session,
     account_name: str,
     password: str,
-    *,
-    strip_salt: bool = False,
-) -> _Attempt:
-    """One complete exchange. Begins again, for free, while its numbers could be misread."""
-    for _ in range(_FRESH_EXCHANGES):
-        exchange = srp.Exchange()
-        hello = await _init(transport, session, account_name, exchange)
-        proof = await trio.to_thread.run_sync(
-            _compute, exchange, account_name, password, hello.numbers, strip_salt
-        )
-        if not proof.is_ambiguous:
-            break
-    answer = await _complete(transport, session, account_name, hello, proof)
-    return _Attempt(answer, hello.numbers.salt)
+    trust_tokens: list[str],
+) -> Answer:
+    """The exchange of ``signin/init`` and ``signin/complete``; what the latter answered."""
+
+    async def init(body: dict[str, Any]) -> Hello:
+        return await _init(transport, session, body)
+
+    async def complete(body: dict[str, Any], _: srp.Proof) -> Answer:
+        body |= {"accountName": account_name, "rememberMe": True, "trustTokens": trust_tokens}
+        path = "/signin/complete?isRememberMeEnabled=true"
+        return await idmsa.send(transport, session, "POST", path, body)
+
+    return await proof.prove(account_name, password, init, complete)
 
 
-def _compute(
-    exchange: srp.Exchange,
-    account_name: str,
-    password: str,
-    hello: srp.ServerHello,
-    strip_salt: bool,
-) -> srp.Proof:
-    """In a thread: 20,000 rounds take about 15 ms, a million would take most of a second."""
-    if not strip_salt:
-        return exchange.prove(account_name, password, hello)
-    derived = srp.derive_key(password, hello.salt, hello.iterations, hello.protocol)
-    return exchange.prove_with_key(account_name, derived, hello.salt.lstrip(b"\0"), hello.public)
-
-
-async def _init(
-    transport: Transport, session: Session, account_name: str, exchange: srp.Exchange
-) -> _Hello:
+async def _init(transport: Transport, session: Session, body: dict[str, Any]) -> Hello:
     """``signin/init``. A 401 means stale scnt or cookies, never the password: begin anew, once."""
-    body = {
-        "a": _base64(exchange.public),
-        "accountName": account_name,
-        "protocols": ["s2k", "s2k_fo"],
-    }
-    answer = await _patiently(transport, session, "POST", "/signin/init", body)
-    if _status(answer) == 401:
+    answer = await idmsa.patiently(transport, session, "POST", "/signin/init", body)
+    if idmsa.status_of(answer) == 401:
         log.info("the sign-in service wants a fresh start")
         session.adopt(session.begin_anew())
         await _seed(transport, session)
-        answer = await _patiently(transport, session, "POST", "/signin/init", body)
-    if _status(answer) != 200:
-        raise _refusal(answer, "the sign-in")
-    return _hello(answer)
+        answer = await idmsa.patiently(transport, session, "POST", "/signin/init", body)
+    if idmsa.status_of(answer) != 200:
+        raise idmsa.refusal(answer, "the sign-in")
+    return proof.hello(answer)
 
 
-def _hello(answer: Answer) -> _Hello:
-    found = answer.json()
-    protocol, iterations = found.get("protocol"), found.get("iteration")
-    if protocol not in ("s2k", "s2k_fo") or not isinstance(iterations, int) or "c" not in found:
-        raise ProtocolError("Apple's answer to the sign-in is in an unknown form.")
-    try:
-        salt = base64.b64decode(found["salt"], validate=True)
-        public = base64.b64decode(found["b"], validate=True)
-    except (KeyError, TypeError, ValueError, binascii.Error):
-        raise ProtocolError("Apple's answer to the sign-in is in an unknown form.") from None
-    return _Hello(srp.ServerHello(salt, iterations, protocol, public), found["c"])
-
-
-async def _complete(
-    transport: Transport, session: Session, account_name: str, hello: _Hello, proof: srp.Proof
-) -> Answer:
-    return await _idmsa(
-        transport,
-        session,
-        "POST",
-        "/signin/complete?isRememberMeEnabled=true",
-        {
-            "accountName": account_name,
-            "c": hello.cookie,
-            "m1": _base64(proof.m1),
-            "m2": _base64(proof.m2),
-            "rememberMe": True,
-            "trustTokens": [session.trust_token] if session.trust_token else [],
-        },
-    )
-
-
-async def _conclude(transport: Transport, session: Session, answer: Answer) -> bool:
+async def _conclude(
+    transport: Transport, session: Session, answer: Answer, account_name: str
+) -> bool:
     """What ``signin/complete`` said: whether a second factor is needed, or an error."""
-    match _status(answer):
+    match idmsa.status_of(answer):
         case 200:
             return False
         case 409:
             _refuse_unknown_factors(answer.json())
             return True
         case 412:
+            _refuse_weak_password(session, answer)
             await _repair(transport, session)
             return False
-        case _ if _is_wrong_password(answer):
+        case _ if idmsa.is_wrong_password(answer):
             raise WrongPassword("Apple does not accept the Apple ID or its password.")
+        case 403 if wire.ACCOUNT_LOCKED not in idmsa.service_errors(answer):
+            raise _stranger(answer, account_name)
         case _:
-            raise _refusal(answer, "the sign-in")
+            raise idmsa.refusal(answer, "the sign-in")
+
+
+def _stranger(answer: Answer, account_name: str) -> Throttled:
+    """403 without a service error is Apple's answer to an Apple ID that it does not know (§6.2); but it
+    turns away with it who comes too often as well (§1.9), so more tries must not follow at once."""
+    return Throttled(
+        f"Apple does not know the Apple ID {account_name}, or takes no sign-ins for now (HTTP 403).",
+        hint="Check the Apple ID first, then its password. If both are right, wait a while: more "
+        "tries lengthen the lock-out.",
+        retry_after=retry.retry_after(answer.headers),
+    )
+
+
+def _refuse_weak_password(session: Session, answer: Answer) -> None:
+    """412 on an account with two factors, which is what holds a trust token, too (§6.2)."""
+    found = answer.json()
+    kind = found.get("authType") or found.get("auth_type")
+    if kind == "hsa2" or (kind is None and session.trust_token):
+        raise AccountLocked(
+            "Apple demands a stronger password for this account.",
+            hint="Change it on an iPhone, iPad or Mac, or at https://account.apple.com.",
+        )
 
 
 async def _repair(transport: Transport, session: Session) -> None:
     """An account without two-factor authentication: decline Apple's offer to set it up (§1.3)."""
-    answer = await _idmsa(transport, session, "POST", "/repair/complete", {})
-    if not 200 <= _status(answer) < 300:
-        raise _refusal(answer, "the sign-in of an account without two-factor authentication")
+    answer = await idmsa.send(transport, session, "POST", "/repair/complete", {})
+    if not 200 <= idmsa.status_of(answer) < 300:
+        raise idmsa.refusal(answer, "the sign-in of an account without two-factor authentication")
 
 
 # -- the second factor -----------------------------------------------------------------------------
@@ -345,9 +415,9 @@ async def challenge_of(transport: Transport, session: Session) -> Challenge:
     Since iOS 26.4 the password alone no longer makes them show one. Raises NotSupported for
     accounts that take a security key only.
     """
-    answer = await _patiently(transport, session, "GET", "", accept=_JSON)
-    if _status(answer) not in (200, 201, 409):
-        raise _refusal(answer, "the request for a code")
+    answer = await idmsa.patiently(transport, session, "GET", "", accept=idmsa.JSON)
+    if idmsa.status_of(answer) not in (200, 201, 409):
+        raise idmsa.refusal(answer, "the request for a code")
     options = _options(answer)
     _refuse_unknown_factors(options)
     _refuse_exhausted(options)
@@ -360,7 +430,6 @@ async def challenge_of(transport: Transport, session: Session) -> Challenge:
             "trusted phone number at https://account.apple.com.",
         )
     session.code_requested_at = now_ms()
-    session.code_phone = 0
     return Challenge(phones=phones, has_devices=has_devices, pushed=pushed)
 
 
@@ -369,10 +438,10 @@ async def push(transport: Transport, session: Session) -> bool:
 
     A refusal is no error: a code can still be had in a device's settings, or by text.
     """
-    answer = await _idmsa(transport, session, "PUT", "/verify/trusteddevice/securitycode")
-    agreed = _status(answer) in (200, 202, 204, 409)
+    answer = await idmsa.send(transport, session, "PUT", "/verify/trusteddevice/securitycode")
+    agreed = idmsa.status_of(answer) in (200, 202, 204, 409)
     if not agreed:
-        log.warning("Apple did not push a code to the devices (HTTP %d)", _status(answer))
+        log.warning("Apple did not push a code to the devices (HTTP %d)", idmsa.status_of(answer))
     session.code_phone = 0
     return agreed
 
@@ -381,15 +450,13 @@ async def send_to_phone(
     transport: Transport, session: Session, phone: Phone, *, voice: bool = False
 ) -> None:
     """Send a code to a trusted phone, by text or by a call. Raises Throttled and ProtocolError."""
-    number: dict[str, Any] = {"id": phone.id}
-    if phone.non_fteu is not None:
-        number["nonFTEU"] = phone.non_fteu
-    body = {"phoneNumber": number, "mode": "voice" if voice else "sms"}
-    answer = await _patiently(transport, session, "PUT", "/verify/phone", body)
-    if _status(answer) not in (200, 202, 204, 409):
-        raise _refusal(answer, "the request for a code by phone")
+    body = _number_and_mode(phone, voice=voice)
+    answer = await idmsa.patiently(transport, session, "PUT", "/verify/phone", body)
+    if idmsa.status_of(answer) not in (200, 202, 204, 409):
+        raise idmsa.refusal(answer, "the request for a code by phone")
     session.code_requested_at = now_ms()
-    session.code_phone = phone.id
+    session.code_phone, session.code_non_fteu = phone.id, phone.non_fteu
+    session.code_by_call = voice
 
 
 async def _submit(transport: Transport, session: Session, code: Code) -> None:
@@ -400,34 +467,54 @@ async def _submit(transport: Transport, session: Session, code: Code) -> None:
     body: dict[str, Any] = {"securityCode": {"code": digits}}
     path = "/verify/trusteddevice/securitycode"
     if isinstance(code, PhoneCode):
-        body |= {"phoneNumber": {"id": code.phone.id}, "mode": "sms"}
+        body |= _by_phone(session, code.phone)
         path = "/verify/phone/securitycode"
-    _judge_code(await _idmsa(transport, session, "POST", path, body))
+    answer = await idmsa.send(transport, session, "POST", path, body)
+    _judge_code(answer)
+    session.code_accepted = True
+    session.escrow_owed = escrow.is_wanted(answer)
+
+
+def _by_phone(session: Session, phone: Phone) -> dict[str, Any]:
+    """The phone and the mode exactly as the code was asked for, which another process may have done:
+    some accounts get 412 without ``nonFTEU`` (§6.5)."""
+    if phone.id != session.code_phone:
+        return _number_and_mode(phone, voice=False)
+    if phone.non_fteu is None:
+        phone = replace(phone, non_fteu=session.code_non_fteu)
+    return _number_and_mode(phone, voice=session.code_by_call)
+
+
+def _number_and_mode(phone: Phone, *, voice: bool) -> dict[str, Any]:
+    number: dict[str, Any] = {"id": phone.id}
+    if phone.non_fteu is not None:
+        number["nonFTEU"] = phone.non_fteu
+    return {"phoneNumber": number, "mode": "voice" if voice else "sms"}
 
 
 def _judge_code(answer: Answer) -> None:
-    """Accepted: 2xx, and since mid-2026 also 409 with a session token or ``valid`` (§1.5)."""
-    status, found = _status(answer), answer.json()
-    if wire.WRONG_CODE in _service_errors(answer) or _find(found, "securityCode", "valid") is False:
-        raise WrongCode("Apple does not accept the code.")
-    if 200 <= status < 300:
+    """``valid`` decides, whatever the status: accepted codes were seen with 409 and 412 (§6.1, §6.2).
+    Without it 2xx is accepted, and 409 with a session token (§1.5)."""
+    status, valid = idmsa.status_of(answer), _find(answer.json(), "securityCode", "valid")
+    if valid is True:
         return
-    if status == 409 and (
-        answer.headers.get("X-Apple-Session-Token") or _find(found, "securityCode", "valid") is True
-    ):
+    if valid is False or wire.WRONG_CODE in idmsa.service_errors(answer):
+        raise WrongCode("Apple does not accept the code.")
+    if 200 <= status < 300 or (status == 409 and answer.headers.get("X-Apple-Session-Token")):
         return
     if status == 401:
-        raise LoginNeeded("The sign-in that was waiting for this code is no longer valid.")
-    raise _refusal(answer, "the code")
+        raise SignInOver("The sign-in that was waiting for this code is no longer valid.")
+    raise idmsa.refusal(answer, "the code")
 
 
 async def _trust(transport: Transport, session: Session) -> None:
     """``2sv/trust``: the token that spares the code for about 30 days (§1.6)."""
-    answer = await _patiently(transport, session, "GET", "/2sv/trust")
-    if not 200 <= _status(answer) < 300:
-        raise _refusal(answer, "the request to trust this computer")
-    session.code_requested_at = 0
-    session.code_phone = 0
+    answer = await idmsa.patiently(transport, session, "GET", "/2sv/trust")
+    if idmsa.status_of(answer) == 401:
+        raise SignInOver("The sign-in that was waiting for its end is no longer valid.")
+    if not 200 <= idmsa.status_of(answer) < 300:
+        raise idmsa.refusal(answer, "the request to trust this computer")
+    session.forget_code()
 
 
 def _refuse_unknown_factors(options: dict[str, Any]) -> None:
@@ -502,145 +589,6 @@ def _has_devices(options: dict[str, Any]) -> bool:
 
 def _wants_bridge(options: dict[str, Any]) -> bool:
     return str(_find_any(options, "authInitialRoute") or "").startswith("auth/bridge")
-
-
-# -- requests to the identity service --------------------------------------------------------------
-
-
-async def _patiently(
-    transport: Transport,
-    session: Session,
-    method: str,
-    path: str,
-    body: Mapping[str, Any] | None = None,
-    accept: str = "application/json, text/javascript",
-) -> Answer:
-    """A request that may be repeated, repeated while Apple asks to wait.
-
-    The proof and the codes are not sent this way: each try of those counts.
-    """
-
-    async def attempt() -> Answer:
-        answer = await _idmsa(transport, session, method, path, body, accept)
-        if _status(answer) in (429, 503):
-            raise _throttled(answer)
-        return answer
-
-    return await retry.with_patience(attempt)
-
-
-async def _idmsa(
-    transport: Transport,
-    session: Session,
-    method: str,
-    path: str,
-    body: Mapping[str, Any] | None = None,
-    accept: str = "application/json, text/javascript",
-) -> Answer:
-    answer = await transport.request(
-        path.partition("?")[0] or "/auth",
-        method,
-        f"{transport.endpoints.auth}{path}",
-        session,
-        headers=_headers(transport, session, accept),
-        body=None if body is None else msgspec.json.encode(body),
-    )
-    _harvest(session, answer.headers)
-    return answer
-
-
-def _headers(transport: Transport, session: Session, accept: str) -> dict[str, str]:
-    """§1.2. What Apple has sent is echoed, the latest of each."""
-    origin = transport.endpoints.auth_origin
-    headers = {
-        "Accept": accept,
-        "Content-Type": _JSON,
-        "Origin": origin,
-        "Referer": f"{origin}/",
-        "X-Apple-Widget-Key": wire.WIDGET_KEY,
-        "X-Apple-OAuth-Client-Id": wire.WIDGET_KEY,
-        "X-Apple-OAuth-Client-Type": "firstPartyAuth",
-        "X-Apple-OAuth-Redirect-URI": transport.endpoints.home,
-        "X-Apple-OAuth-Require-Grant-Code": "true",
-        "X-Apple-OAuth-Response-Mode": "web_message",
-        "X-Apple-OAuth-Response-Type": "code",
-        "X-Apple-OAuth-State": session.client_id,
-        "X-Apple-Frame-Id": session.client_id,
-    }
-    for name, attribute in _ECHOED.items():
-        if value := getattr(session, attribute):
-            headers[name] = value
-    return headers
-
-
-_ECHOED = {
-    "scnt": "scnt",
-    "X-Apple-ID-Session-Id": "session_id",
-    "X-Apple-Auth-Attributes": "auth_attributes",
-}
-_HARVESTED = {
-    **_ECHOED,
-    "X-Apple-ID-Account-Country": "account_country",
-    "X-Apple-Session-Token": "session_token",
-}
-
-
-def _harvest(session: Session, headers: httpx.Headers) -> None:
-    """Keep what Apple sent, from errors too (§1.2)."""
-    for name, attribute in _HARVESTED.items():
-        if value := headers.get(name):
-            setattr(session, attribute, value)
-    if trust := headers.get("X-Apple-TwoSV-Trust-Token"):
-        session.trust_token = trust
-        session.trusted_at = now_ms()
-
-
-def _status(answer: Answer) -> int:
-    """The real status: with 200 it may be in ``X-Apple-I-Rscd`` (§1.9)."""
-    real = answer.headers.get("X-Apple-I-Rscd", "")
-    if answer.status == 200 and re.fullmatch(r"[1-5][0-9]{2}", real):
-        return int(real)
-    return answer.status
-
-
-def _service_errors(answer: Answer) -> frozenset[str]:
-    """Codes such as ``-20101``; bodies name the list in either of two ways."""
-    codes = {answer.headers.get("X-Apple-I-Ercd", "")}
-    found = answer.json()
-    for key in ("serviceErrors", "service_errors"):
-        entries = found.get(key)
-        for entry in entries if isinstance(entries, list) else ():
-            if isinstance(entry, dict):
-                codes.add(str(entry.get("code", "")))
-    return frozenset(codes - {""})
-
-
-def _is_wrong_password(answer: Answer) -> bool:
-    return _status(answer) in (401, 403) and wire.WRONG_PASSWORD in _service_errors(answer)
-
-
-def _refusal(answer: Answer, what: str) -> Exception:
-    """The error for an answer that is not what ``what`` needed."""
-    status, errors = _status(answer), _service_errors(answer)
-    if wire.ACCOUNT_LOCKED in errors:
-        return AccountLocked(
-            "Apple has locked this account.", hint="Unlock it at https://iforgot.apple.com."
-        )
-    if status in (403, 429) or status >= 500:
-        return _throttled(answer).error
-    named = f", service error {', '.join(sorted(errors))}" if errors else ""
-    return ProtocolError(f"Apple refused {what} (HTTP {status}{named}).")
-
-
-def _throttled(answer: Answer) -> TryLater:
-    return busy(
-        f"Apple refuses sign-ins for now (HTTP {_status(answer)}).",
-        retry.retry_after(answer.headers),
-    )
-
-
-def _base64(content: bytes) -> str:
-    return base64.b64encode(content).decode("ascii")
 
 
 def _find(found: dict[str, Any], *path: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from contextlib import suppress
+from typing import NamedTuple
 
 import click
 import trio
@@ -19,6 +20,7 @@ from icloudfs.apple import (
     Phone,
     PhoneCode,
     SessionStore,
+    SignInOver,
 )
 from icloudfs.cli.options import account_options, with_account
 from icloudfs.config import Settings, make_state_directory
@@ -38,24 +40,26 @@ _PATIENCE = 2.0
 @click.command("login")
 @click.option("--code", metavar="DIGITS", help="The six-digit code, for use without a terminal.")
 @click.option("--sms", is_flag=True, help="Have the code sent to a phone.")
+@click.option("--call", is_flag=True, help="Have the code spoken to a phone.")
 @click.option("--save-password", is_flag=True, help="Keep the password in this machine's keyring.")
 @account_options(log_level="error")
-def command(settings: Settings, code: str | None, sms: bool, save_password: bool) -> None:
+def command(
+    settings: Settings, code: str | None, sms: bool, call: bool, save_password: bool
+) -> None:
     """Sign in to iCloud.
 
     Without a terminal the password comes from --password-file, ICLOUDFS_PASSWORD or the keyring. A
-    first run without --code has Apple send one; a second run with --code finishes.
+    first run without --code has Apple send one; a second run with --code finishes. Some accounts have
+    to prove the password in the second run as well.
     """
     settings = with_account(settings)
     make_state_directory(settings)  # before a code is spent on a session that cannot be kept
-    password = trio.run(kept_password, settings)
-    if code is not None and _waits_for_code(settings):
-        trio.run(_finish, settings, code)
-    else:
-        password = password or _ask_password(settings.username)
-        trio.run(_login, settings, password, code, sms)
+    password = _Password(settings)
+    if not _is_finished(settings, code, password):
+        by_phone = _Wish(sms or call, voice=call)
+        trio.run(_login, settings, password.needed(), code, by_phone)
     if save_password:
-        keep_in_keyring(settings.username, password or _ask_password(settings.username))
+        keep_in_keyring(settings.username, password.needed())
     trio.run(_tell_running, settings)
     click.echo(f"Signed in as {settings.username}.")
 
@@ -69,36 +73,69 @@ async def _tell_running(settings: Settings) -> None:
         await client.ask(path, SignedIn(), to_nobody)
 
 
-def _waits_for_code(settings: Settings) -> bool:
-    """Whether an earlier run has had Apple send a code: the password is proved already."""
-    store = SessionStore(settings.cookie_directory, settings.username)
-    return bool(store.session.code_requested_at)
+class _Password:
+    """The password: where it is kept, else from the person at the terminal, who is asked once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._username = settings.username
+        self._known = trio.run(kept_password, settings)
+
+    def needed(self) -> str:
+        """Raises LoginNeeded if it is nowhere, and there is no terminal to ask for it."""
+        if self._known is None and not sys.stdin.isatty():
+            raise LoginNeeded(
+                f"There is no terminal to ask for the password of {self._username}.",
+                hint="Give it with --password-file or ICLOUDFS_PASSWORD.",
+            )
+        if self._known is None:
+            self._known = str(click.prompt(f"Password for {self._username}", hide_input=True))
+        return self._known
+
+    async def once_more(self) -> str | None:
+        """For an account that wants it beside the code; None if there is no way to have it."""
+        if self._known is None and not sys.stdin.isatty():
+            return None
+        if self._known is None:
+            click.echo("Apple wants the password once more, beside the code.")
+        return self.needed()
 
 
-def _ask_password(username: str) -> str:
-    if not sys.stdin.isatty():
-        raise LoginNeeded(
-            f"There is no terminal to ask for the password of {username}.",
-            hint="Give it with --password-file or ICLOUDFS_PASSWORD.",
-        )
-    answer: str = click.prompt(f"Password for {username}", hide_input=True)
-    return answer
+class _Wish(NamedTuple):
+    """How the person wants to have the code, without having been asked."""
+
+    by_phone: bool
+    voice: bool
 
 
-async def _login(settings: Settings, password: str, code: str | None, sms: bool) -> None:
+async def _login(settings: Settings, password: str, code: str | None, wish: _Wish) -> None:
     async with connected(settings) as icloud:
         if code is None and sys.stdin.isatty():
-            await icloud.login(password, _Person(prefer_phone=sms))
+            await icloud.login(password, _Person(wish))
         elif code is not None:
             await icloud.login(password, _Given(code))
         else:
-            await _begin(icloud, password, sms)
+            await _begin(icloud, password, wish)
 
 
-async def _finish(settings: Settings, code: str) -> None:
-    """The second half."""
+def _is_finished(settings: Settings, code: str | None, password: _Password) -> bool:
+    """Do the second half, where an earlier run has done the first one: it has proved the password and
+    had Apple send a code, or the code was taken already, and something after it failed."""
+    session = SessionStore(settings.cookie_directory, settings.username).session
+    if not session.code_requested_at or (code is None and not session.code_accepted):
+        return False
+    try:
+        trio.run(_finish, settings, code, password)
+    except SignInOver:
+        if code is not None:
+            raise
+        return False
+    return True
+
+
+async def _finish(settings: Settings, code: str | None, password: _Password) -> None:
     async with connected(settings) as icloud:
-        await icloud.finish_login(_code_for(icloud, code))
+        given = None if code is None else _code_for(icloud, code)
+        await icloud.finish_login(given, password.once_more)
 
 
 def _code_for(icloud: ICloud, code: str) -> DeviceCode | PhoneCode:
@@ -107,19 +144,19 @@ def _code_for(icloud: ICloud, code: str) -> DeviceCode | PhoneCode:
     return PhoneCode(code, Phone(phone, "")) if phone else DeviceCode(code)
 
 
-async def _begin(icloud: ICloud, password: str, sms: bool) -> None:
+async def _begin(icloud: ICloud, password: str, wish: _Wish) -> None:
     """The first half, for somebody who has the code only later."""
     challenge = await icloud.begin_login(password)
     if challenge is None:
         return
     where = "your devices"
-    if challenge.phones and (sms or not challenge.has_devices):
-        await icloud.send_code_to_phone(challenge.phones[0])
+    if challenge.phones and (wish.by_phone or not challenge.has_devices):
+        await icloud.send_code_to_phone(challenge.phones[0], voice=wish.voice)
         where = challenge.phones[0].number
-    raise LoginNeeded(
-        f"Apple has sent a code to {where}.",
-        hint="Finish with: icloudfs login --code 123456 (the code you got).",
-    )
+    hint = "Finish with: icloudfs login --code 123456 (the code you got)."
+    if icloud.store.session.escrow_owed:
+        hint += " It asks for the password once more."
+    raise LoginNeeded(f"Apple has sent a code to {where}.", hint=hint)
 
 
 class _Given:
@@ -134,15 +171,22 @@ class _Given:
         return DeviceCode(self._code)
 
 
-_SMS, _AGAIN = "sms", "again"
+_SMS, _CALL, _AGAIN = "sms", "call", "again"
+
+_NO_CODE = (
+    "No code? On an iPhone: Settings, your name, Sign-In & Security, Get Verification Code; that works "
+    "without a network, too."
+)
+_OR_BY_PHONE = "Or enter 'sms' for a text, 'call' for a call."
 
 
 def _ask_code(challenge: Challenge) -> str:
-    """Six digits or one of the two words. A slip of the fingers costs none of Apple's few tries."""
-    words = [_SMS, _AGAIN] if challenge.phones else [_AGAIN]
-    where = f"sent to {challenge.sent_to.number}" if challenge.sent_to else "shown on your devices"
+    """Six digits or one of the words. A slip of the fingers costs none of Apple's few tries."""
+    words = [_SMS, _CALL, _AGAIN] if challenge.phones else [_AGAIN]
     told = {_SMS: "'sms' to get a text", _AGAIN: "'again' for a new one"}
-    question = f"Code {where} ({', '.join(told[word] for word in words)})"
+    offered = ", ".join(told[word] for word in words if word in told)
+    question = f"Code {_where(challenge)} ({offered})"
+    click.echo(f"{_NO_CODE} {_OR_BY_PHONE}" if challenge.phones else _NO_CODE)
     while True:
         answer = re.sub(r"[\s-]", "", click.prompt(question, type=str)).lower()
         if answer in words or re.fullmatch(r"[0-9]{6}", answer):
@@ -150,11 +194,17 @@ def _ask_code(challenge: Challenge) -> str:
         click.echo("A code has six digits.")
 
 
-class _Person:
-    """Somebody at a terminal."""
+def _where(challenge: Challenge) -> str:
+    if challenge.sent_to is None:
+        return "shown on your devices"
+    return f"{'spoken' if challenge.by_call else 'sent'} to {challenge.sent_to.number}"
 
-    def __init__(self, *, prefer_phone: bool) -> None:
-        self._prefer_phone = prefer_phone
+
+class _Person:
+    """A person at a terminal."""
+
+    def __init__(self, wish: _Wish) -> None:
+        self._wish: _Wish | None = wish if wish.by_phone else None
 
     async def code(self, challenge: Challenge) -> CodeAnswer:
         if challenge.wrong:
@@ -162,14 +212,16 @@ class _Person:
                 "1 more try" if challenge.tries_left == 1 else f"{challenge.tries_left} more tries"
             )
             click.echo(f"That code was wrong. {left}.")
-        elif self._prefer_phone and challenge.phones and challenge.sent_to is None:
-            self._prefer_phone = False
-            return AskPhone(self._choose(challenge))
+        elif self._wish and challenge.phones and challenge.sent_to is None:
+            wish, self._wish = self._wish, None
+            return AskPhone(self._choose(challenge), voice=wish.voice)
         answer = _ask_code(challenge)
         if answer == _AGAIN:
-            return AskDevices() if challenge.sent_to is None else AskPhone(challenge.sent_to)
-        if answer == _SMS:
-            return AskPhone(self._choose(challenge))
+            if challenge.sent_to is None:
+                return AskDevices()
+            return AskPhone(challenge.sent_to, voice=challenge.by_call)
+        if answer in (_SMS, _CALL):
+            return AskPhone(self._choose(challenge), voice=answer == _CALL)
         return PhoneCode(answer, challenge.sent_to) if challenge.sent_to else DeviceCode(answer)
 
     def _choose(self, challenge: Challenge) -> Phone:

@@ -105,6 +105,7 @@ def _everything(settings: Settings, wanted: str | None) -> dict[str, Any]:
         "account": settings.username,
         "signed_in": session.is_usable,
         "trusted_until": session.trusted_until / 1000 or None,
+        "consented_until": session.consented_until / 1000 or None,
         "running": lock.holder(settings.cookie_directory, settings.username),
         "database": str(path) if path.exists() else None,
     }
@@ -143,6 +144,8 @@ def _text(settings: Settings, everything: dict[str, Any]) -> str:
 def _lines(settings: Settings, everything: dict[str, Any]) -> Iterator[str]:
     yield f"Account     {everything['account']}"
     yield f"Sign-in     {_sign_in(everything)}"
+    if everything["consented_until"]:
+        yield f"Approval    {_approval(everything)}"
     yield f"Running     {_running(everything)}"
     for transfer in (everything.get("now") or {}).get("transfers", ()):
         done, whole, rate = size(transfer["done"]), size(transfer["size"]), size(transfer["rate"])
@@ -186,6 +189,15 @@ def _sign_in(everything: dict[str, Any]) -> str:
         return "kept; the next one needs a code: icloudfs login"
     until = datetime.fromtimestamp(everything["trusted_until"]).astimezone().strftime("%x")
     return f"kept; trusted until about {until}, {duration(left)} from now"
+
+
+def _approval(everything: dict[str, Any]) -> str:
+    """A device's consent to access under Advanced Data Protection, which ends after about an hour."""
+    ends = everything["consented_until"]
+    at, left = datetime.fromtimestamp(ends).astimezone().strftime("%x %X"), ends - time.time()
+    if left <= 0:
+        return f"ended {at}; your devices will ask for it again"
+    return f"given on a device, until {at}, {duration(left)} from now"
 
 
 def _thumbnails(told: dict[str, int]) -> str:

@@ -18,7 +18,7 @@ from icloudfs.apple import (
     SessionStore,
     transport,
 )
-from icloudfs.apple.icloud import PasswordSource
+from icloudfs.apple.signin import PasswordSource
 from icloudfs.simulator import Account, LibraryPlan, Simulator
 
 TRUST = httpx.create_ssl_context(trust_env=False)

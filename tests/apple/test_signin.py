@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -14,13 +16,17 @@ from icloudfs.apple import (
     Challenge,
     DeviceCode,
     Endpoints,
+    Phone,
     PhoneCode,
     Session,
+    SignInOver,
     signin,
 )
+from icloudfs.apple.account import account_login
 from icloudfs.apple.transport import Transport
 from icloudfs.errors import (
     AccountLocked,
+    IcloudfsError,
     LoginNeeded,
     NotSupported,
     ProtocolError,
@@ -29,7 +35,8 @@ from icloudfs.errors import (
     WrongPassword,
     WrongRegion,
 )
-from tests.apple.conftest import ACCOUNT, Codes, World, account_with
+from icloudfs.simulator import KINDS, Account
+from tests.apple.conftest import ACCOUNT, Codes, World, account_with, kept_password
 
 PASSWORD, CODE = ACCOUNT.password, ACCOUNT.code
 WRONG = DeviceCode("654321")
@@ -135,12 +142,21 @@ async def test_without_trusted_devices(world: World, wrapped: bool) -> None:
         "rscd_instead_of_status",
         "wrapped_auth_state",
         "salt_begins_with_zero",
+        "b_begins_with_zero",
+        "s_begins_with_zero",
     ],
 )
 async def test_apples_moods(world: World, switch: str) -> None:
     world.sim.faults.switch(**{switch: True})
     await log_in(world)
     assert world.store().session.is_usable
+
+
+@pytest.mark.parametrize("switch", ["b_begins_with_zero", "s_begins_with_zero"])
+async def test_numbers_with_zeros_cost_no_second_exchange(world: World, switch: str) -> None:
+    world.sim.faults.switch(**{switch: True})
+    await log_in(world)
+    assert (world.paths.count("init"), world.paths.count("complete")) == (1, 1)
 
 
 async def test_a_wrong_code_in_the_older_spelling(world: World) -> None:
@@ -198,6 +214,16 @@ async def test_a_locked_account(world: World) -> None:
     assert "iforgot.apple.com" in caught.value.hint
 
 
+async def test_an_apple_id_that_apple_does_not_know(world: World) -> None:
+    async with world.client() as icloud:
+        icloud.apple_id = "Nobody@example.com"
+        with pytest.raises(Throttled) as caught:
+            await icloud.login(PASSWORD, Codes())
+    assert str(caught.value).startswith("Apple does not know the Apple ID nobody@example.com")
+    assert caught.value.hint.startswith("Check the Apple ID first")
+    assert world.paths.count("complete") == 1
+
+
 @pytest.mark.parametrize("status", [403, 429, 503])
 async def test_a_refused_proof_is_throttling_and_not_repeated(world: World, status: int) -> None:
     world.sim.faults.set("signin", "status", status=status, retry_after=77, path="/signin/complete")
@@ -240,7 +266,7 @@ async def test_security_keys(world: World) -> None:
 @pytest.mark.parametrize(
     ("switch", "error", "words"),
     [
-        ("wrong_region", WrongRegion, "iCloud.com"),
+        ("wrong_region", WrongRegion, r"iCloud\.com\.cn"),
         ("terms_update_needed", AccountLocked, "terms"),
         ("web_access_forbidden", AccountLocked, "web"),
     ],
@@ -252,6 +278,264 @@ async def test_accounts_that_cannot_be_opened(
     with pytest.raises(error, match=words) as caught:
         await log_in(world)
     assert getattr(caught.value, "hint", "")
+
+
+def kind(name: str) -> Account:
+    """A kind of account that the local iCloud offers, quick to sign in to."""
+    return replace(KINDS[name].account, iteration=ACCOUNT.iteration)
+
+
+@pytest.mark.parametrize(
+    ("account", "error", "words", "hint"),
+    [
+        (kind("other-region"), WrongRegion, r"iCloud\.com\.cn", "--region china"),
+        (replace(kind("other-region"), elsewhere=200), WrongRegion, "belongs", "--region china"),
+        (
+            replace(kind("other-region"), region="china"),
+            WrongRegion,
+            r"iCloud\.com\.$",
+            "--region global",
+        ),
+        (kind("repair"), AccountLocked, "wants something done", "https://www.icloud.com once"),
+        (kind("inactive"), AccountLocked, "not active.*suspended", "https://www.icloud.com once"),
+        (kind("stronger-password"), AccountLocked, "stronger password", "account.apple.com"),
+    ],
+)
+async def test_accounts_that_must_be_looked_after_first(
+    world: World, error: type[IcloudfsError], words: str, hint: str
+) -> None:
+    with pytest.raises(error, match=words) as caught:
+        await log_in(world)
+    assert hint in caught.value.hint
+    assert not world.store().session.is_usable
+
+
+# -- codes that are accepted in other words --------------------------------------------------------
+
+
+@pytest.mark.parametrize("account", [kind("code-409"), kind("code-412")])
+async def test_valid_decides_whatever_the_status(world: World) -> None:
+    codes = await log_in(world)
+    assert len(codes.asked) == 1
+    assert world.store().session.trust_token
+
+
+@pytest.mark.parametrize("account", [kind("code-412")])
+async def test_valid_decides_in_a_second_process_too(world: World) -> None:
+    async with world.client() as icloud:
+        await icloud.begin_login(PASSWORD)
+    async with world.client() as icloud:
+        await icloud.finish_login(DeviceCode(CODE))
+    assert world.store().session.is_usable
+
+
+# -- escrow ----------------------------------------------------------------------------------------
+
+ESCROW = kind("escrow")
+
+
+@pytest.mark.parametrize("account", [ESCROW, replace(ESCROW, escrow="X-Apple-PDP")])
+async def test_escrow_after_the_code_and_at_each_sign_in_after(world: World) -> None:
+    codes = await log_in(world)
+    assert len(codes.asked) == 1
+    assert world.paths[-5:] == ["securitycode", "init", "complete", "trust", "accountLogin"]
+    first = world.store().session.session_token
+    world.forget()
+    assert (await log_in(world)).asked == []
+    assert world.paths == ["signin", "init", "complete", "init", "complete", "accountLogin"]
+    assert world.store().session.session_token not in ("", first)
+
+
+@pytest.mark.parametrize("account", [ESCROW])
+async def test_escrow_that_is_refused_leads_to_a_code(signed_in: World) -> None:
+    """An expired trust token is answered 409 with the same header as one that is good."""
+    signed_in.sim.expire("trust")
+    codes = await log_in(signed_in)
+    assert len(codes.asked) == 1
+    assert (await log_in(signed_in)).asked == []  # and the new trust lasts
+
+
+@pytest.mark.parametrize("account", [ESCROW])
+@pytest.mark.parametrize("switch", ["salt_begins_with_zero", "s_begins_with_zero"])
+async def test_escrow_with_zeros(world: World, switch: str) -> None:
+    world.sim.faults.switch(**{switch: True})
+    await log_in(world)
+    assert (await log_in(world)).asked == []
+
+
+@pytest.mark.parametrize("account", [ESCROW])
+@pytest.mark.parametrize("status", [400, 404, 412])
+async def test_escrow_that_apple_does_not_take_costs_trust_and_no_access(
+    world: World, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.sim.faults.set("signin", "status", status=status, path="/escrow/complete")
+    await log_in(world)
+    assert world.store().session.is_usable
+    assert "at the next sign-in" in caplog.text
+
+
+@pytest.mark.parametrize("account", [ESCROW])
+async def test_escrow_in_a_second_process_asks_for_the_password_before_the_code_is_spent(
+    world: World,
+) -> None:
+    async with world.client() as icloud:
+        await icloud.begin_login(PASSWORD)
+    assert world.store().session.escrow_owed
+    world.forget()
+    async with world.client() as icloud:
+        with pytest.raises(LoginNeeded, match="password once more") as caught:
+            await icloud.finish_login(DeviceCode(CODE))
+        assert "--password-file" in caught.value.hint
+        assert world.paths == []
+        await icloud.finish_login(DeviceCode(CODE), kept_password)
+    kept = world.store().session
+    assert kept.is_usable and not kept.escrow_owed and not kept.code_requested_at
+    assert (await log_in(world)).asked == []
+
+
+@pytest.mark.parametrize("account", [ESCROW])
+async def test_a_kept_password_does_for_escrow(world: World) -> None:
+    async with world.client() as icloud:
+        await icloud.begin_login(PASSWORD)
+    async with world.client(password=kept_password) as icloud:
+        await icloud.finish_login(DeviceCode(CODE))
+    assert (await log_in(world)).asked == []
+
+
+@pytest.mark.parametrize("account", [ESCROW])
+async def test_a_code_that_was_accepted_is_not_asked_for_again(world: World) -> None:
+    async def mistyped() -> str:
+        return "mistyped"
+
+    async with world.client() as icloud:
+        await icloud.begin_login(PASSWORD)
+    async with world.client() as icloud:
+        with pytest.raises(WrongPassword):
+            await icloud.finish_login(DeviceCode(CODE), mistyped)
+    assert world.store().session.code_accepted
+    world.forget()
+    async with world.client() as icloud:
+        await icloud.finish_login(None, kept_password)
+    assert world.paths == ["init", "complete", "trust", "accountLogin"]
+    assert not world.store().session.code_accepted
+    assert (await log_in(world)).asked == []
+
+
+async def test_escrow_that_only_the_code_s_answer_tells_of() -> None:
+    """The first process could not know; what was reached is kept for a process with the password."""
+    accepted = httpx.Response(
+        409, json={"securityCode": {"valid": True}}, headers={"X-Apple-EDP": "x"}
+    )
+    session = Session(code_requested_at=1)
+    with pytest.raises(LoginNeeded, match="password once more"):
+        await signin.finish(scripted(accepted), session, DeviceCode(CODE))
+    assert session.code_accepted and session.escrow_owed and session.code_requested_at
+
+
+# -- a code that only the opening of the account asks for ------------------------------------------
+
+
+async def test_a_code_that_account_login_asks_for(signed_in: World) -> None:
+    """signin/complete takes the trust token, and accountLogin does not: the person is asked."""
+    challenged = {"dsInfo": {"hsaVersion": 2}, "hsaChallengeRequired": True}
+    signed_in.sim.faults.set(
+        "setup", "status", status=200, body=json.dumps(challenged), path="/accountLogin", times=1
+    )
+    codes = await log_in(signed_in)
+    assert len(codes.asked) == 1
+    assert signed_in.paths.count("complete") == 2
+
+
+async def test_a_code_that_account_login_asks_for_in_two_processes(signed_in: World) -> None:
+    challenged = {"dsInfo": {"hsaVersion": 2}, "hsaChallengeRequired": True}
+    signed_in.sim.faults.set(
+        "setup", "status", status=200, body=json.dumps(challenged), path="/accountLogin", times=1
+    )
+    async with signed_in.client() as icloud:
+        assert await icloud.begin_login(PASSWORD) is not None
+    async with signed_in.client() as icloud:
+        await icloud.finish_login(DeviceCode(CODE))
+    assert signed_in.store().session.is_usable
+
+
+async def test_an_account_that_asks_for_codes_for_ever(world: World) -> None:
+    challenged = {"dsInfo": {"hsaVersion": 2}, "hsaChallengeRequired": True}
+    world.sim.faults.set(
+        "setup", "status", status=200, body=json.dumps(challenged), path="/accountLogin"
+    )
+    with pytest.raises(AccountLocked, match="asks for one again") as caught:
+        await log_in(world)
+    assert "icloud.com" in caught.value.hint
+
+
+# -- 421 after a good code -------------------------------------------------------------------------
+
+
+async def test_421_after_a_good_code_costs_new_connections(world: World) -> None:
+    world.sim.faults.set("setup", "status", status=421, path="/accountLogin", times=1)
+    async with world.client() as icloud:
+        await icloud.login(PASSWORD, Codes())
+        assert icloud._transport.pool_number == 1
+    assert world.paths[-2:] == ["accountLogin", "accountLogin"]
+
+
+async def test_421_that_stays_names_its_causes(world: World) -> None:
+    world.sim.faults.set("setup", "status", status=421, path="/accountLogin")
+    with pytest.raises(AccountLocked, match="does not open the account") as caught:
+        await log_in(world)
+    for cause in ("Access iCloud Data on the Web", "--region", "partition"):
+        assert cause in caught.value.hint
+    assert world.paths.count("accountLogin") == 2
+
+
+async def test_the_body_comes_before_the_status(world: World) -> None:
+    body = json.dumps({"dsInfo": {"isWebAccessAllowed": False}})
+    world.sim.faults.set("setup", "status", status=421, body=body, path="/accountLogin")
+    with pytest.raises(AccountLocked, match="on the web"):
+        await log_in(world)
+
+
+async def test_a_repair_that_only_a_cookie_tells_of() -> None:
+    opened = {"dsInfo": {"hsaVersion": 0, "dsid": "1"}}
+    for cookies in (["X-APPLE-WEBAUTH-REPAIR=x; Path=/"], []):
+        headers = [("Set-Cookie", cookie) for cookie in cookies]
+        services = {"ckdatabasews": {"url": "http://127.0.0.1:1", "status": "active"}}
+        answer = httpx.Response(200, json=opened | {"webservices": services}, headers=headers)
+        with pytest.raises(AccountLocked, match="wants something done"):
+            await account_login(scripted(answer), Session())
+
+
+# -- by text and by call ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("voice", [False, True])
+async def test_what_was_asked_of_a_phone_is_repeated_with_the_code(
+    world: World, voice: bool
+) -> None:
+    world.sim.faults.switch(non_fteu_required=True)
+    codes = Codes(
+        lambda challenge: AskPhone(challenge.phones[1], voice=voice),
+        lambda challenge: PhoneCode(CODE, challenge.phones[1]),
+    )
+    await log_in(world, codes)
+    assert codes.asked[1].by_call == voice
+
+
+@pytest.mark.parametrize("voice", [False, True])
+async def test_what_was_asked_of_a_phone_is_repeated_by_the_second_process(
+    world: World, voice: bool
+) -> None:
+    world.sim.faults.switch(non_fteu_required=True)
+    async with world.client() as icloud:
+        challenge = await icloud.begin_login(PASSWORD)
+        assert challenge is not None
+        await icloud.send_code_to_phone(challenge.phones[1], voice=voice)
+    kept = world.store().session
+    assert (kept.code_phone, kept.code_non_fteu, kept.code_by_call) == (2, True, voice)
+    async with world.client() as icloud:
+        await icloud.finish_login(PhoneCode(CODE, Phone(2, "")))
+    kept = world.store().session
+    assert (kept.code_phone, kept.code_non_fteu, kept.code_by_call) == (0, None, False)
 
 
 # -- in two processes ------------------------------------------------------------------------------
@@ -300,8 +584,23 @@ async def test_a_code_that_comes_too_late(world: World) -> None:
     async with world.client() as icloud:
         await icloud.begin_login(PASSWORD)
         world.sim.expire("sign-ins")
-        with pytest.raises(LoginNeeded):
+        with pytest.raises(SignInOver) as caught:
             await icloud.finish_login(DeviceCode(CODE))
+    assert "without --code" in caught.value.hint
+    assert not world.store().session.code_requested_at  # the next login begins anew
+
+
+async def test_a_person_who_takes_too_long_is_asked_again(world: World) -> None:
+    def late(_: Challenge) -> DeviceCode:
+        world.sim.expire("sign-ins")
+        return DeviceCode(CODE)
+
+    codes = await log_in(world, Codes(late, DeviceCode(CODE)))
+    assert len(codes.asked) == 2
+    with pytest.raises(LoginNeeded, match="did not wait") as caught:
+        world.sim.expire("trust")
+        await log_in(world, Codes(late, late))
+    assert "login" not in caught.value.hint
 
 
 # -- shapes that the simulator does not send -------------------------------------------------------
@@ -362,10 +661,9 @@ async def test_the_bridge_alone_is_not_supported() -> None:
 
 async def test_the_old_two_step_verification() -> None:
     hello = {"iteration": 1, "salt": "c2FsdA==", "protocol": "s2k", "b": "BQ==", "c": "d-1:MSA"}
-    # B is short, so the numbers are ambiguous, and three exchanges are begun for nothing.
     transport = scripted(
         httpx.Response(200),
-        *[httpx.Response(200, json=hello) for _ in range(3)],
+        httpx.Response(200, json=hello),
         httpx.Response(409, json={"authType": "hsa"}),
     )
     with pytest.raises(NotSupported, match="two-step"):
@@ -382,6 +680,8 @@ async def test_codes_locked() -> None:
     "answer",
     [
         httpx.Response(409, json={"securityCode": {"valid": True}}),
+        httpx.Response(412, json={"securityCode": {"valid": True}}),
+        httpx.Response(412, json={"phoneNumberVerification": {"securityCode": {"valid": True}}}),
         httpx.Response(409, json={}, headers={"X-Apple-Session-Token": "t"}),
         httpx.Response(204),
     ],
@@ -395,6 +695,7 @@ async def test_a_code_is_accepted(answer: httpx.Response) -> None:
     "answer",
     [
         httpx.Response(409, json={"securityCode": {"valid": False}}),
+        httpx.Response(200, json={"securityCode": {"valid": False}}),
         httpx.Response(400, json={"service_errors": [{"code": "-21669"}], "hasError": True}),
         httpx.Response(400, headers={"X-Apple-I-Ercd": "-21669"}),
     ],
@@ -402,6 +703,37 @@ async def test_a_code_is_accepted(answer: httpx.Response) -> None:
 async def test_a_code_is_refused(answer: httpx.Response) -> None:
     with pytest.raises(WrongCode):
         await signin.finish(scripted(answer), Session(code_requested_at=1), DeviceCode("054321"))
+
+
+async def test_412_without_two_factors_is_repaired() -> None:
+    hello = {"iteration": 1, "salt": "c2FsdA==", "protocol": "s2k", "b": "BQ==", "c": "d-1:MSA"}
+    begun = (httpx.Response(200), httpx.Response(200, json=hello))
+    repaired = scripted(*begun, httpx.Response(412, json={}), httpx.Response(200))
+    assert not await signin.authenticate(repaired, Session(), "a@example.com", "password")
+    trusted = Session(trust_token="t")
+    with pytest.raises(AccountLocked, match="stronger password"):
+        await signin.authenticate(
+            scripted(*begun, httpx.Response(412, json={})), trusted, "a@example.com", "password"
+        )
+
+
+async def test_headers_that_other_clients_send() -> None:
+    seen: list[httpx.Headers] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers)
+        return httpx.Response(400)
+
+    transport = Transport(Endpoints.at("http://127.0.0.1:1"), inner=httpx.MockTransport(answer))
+    with pytest.raises(ProtocolError):
+        await signin.authenticate(transport, Session(), "a@example.com", "password")
+    for headers in seen:
+        assert json.loads(headers["X-Apple-I-FD-Client-Info"])["U"] == headers["User-Agent"]
+        assert headers["X-Apple-Domain-Id"] == "3"
+        assert headers["X-Apple-Offer-Security-Upgrade"] == "1"
+        assert headers["X-Apple-I-Require-UE"] == "true"
+        assert headers["X-Requested-With"] == "XMLHttpRequest"
+    assert len(seen) == 2
 
 
 async def test_hellos_that_make_no_sense() -> None:
