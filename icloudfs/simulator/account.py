@@ -56,6 +56,8 @@ class Account:
     advanced_data_protection: bool = False
     approval_asks: int = 1
     """With Advanced Data Protection: so many requests until the device approves."""
+    late_keys: int = 0
+    """With Advanced Data Protection: so many requests for keys come before the device has sent them."""
     phones: tuple[TrustedPhone, ...] = (
         TrustedPhone(1, "+1 (•••) •••-••42", "42"),
         TrustedPhone(2, "+49 ••• •••••17", "17"),
@@ -140,6 +142,7 @@ class Doorkeeper:
         self.consented_until = 0.0
         """When a device's approval ends, in seconds since the epoch."""
         self.consent_asks = 0
+        self.key_asks = 0
         self.user_actions = 0
         """Requests for keys that claim to come from something that the person did."""
 
@@ -151,7 +154,7 @@ class Doorkeeper:
     def consent(self) -> None:
         """A device approves, for about an hour (§1.8)."""
         self.consented_until = self._clock.wall() + self.account.pcs_lifetime
-        self.consent_asks = 0
+        self.consent_asks = self.key_asks = 0
 
     def salt(self, switches: Switches) -> bytes:
         """The account's salt: the same for ever, as Apple's is."""

@@ -46,7 +46,7 @@ KINDS: dict[str, Kind] = {
     ),
     "inactive": Kind(Account(database_status="suspended"), "its database is not active"),
     "consent": Kind(
-        Account(advanced_data_protection=True),
+        Account(advanced_data_protection=True, late_keys=1),
         "Advanced Data Protection: a device approves, and its consent ends after an hour",
     ),
 }

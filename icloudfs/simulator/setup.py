@@ -287,9 +287,10 @@ class Setup:
                     if first
                     else "Cookies not available yet on server."
                 )
-                return json_response(
-                    {"status": "failure", "message": message, "isWebAccessAllowed": allowed}
-                )
+                return _no_keys(message, allowed)
+        if self._keeper.key_asks < self._keeper.account.late_keys:
+            self._keeper.key_asks += 1
+            return _no_keys("Cookies not available yet on server.", allowed)
         body = {"status": "success", "message": "Success", "isWebAccessAllowed": allowed}
         return json_response(body, headers=self._pcs_cookies(request))
 
@@ -317,6 +318,10 @@ class Setup:
                 "quotaStatus": {"overQuota": False, "haveMaxQuotaTier": False},
             }
         )
+
+
+def _no_keys(message: str, allowed: bool) -> Response:
+    return json_response({"status": "failure", "message": message, "isWebAccessAllowed": allowed})
 
 
 def _misdirected(reason: str) -> Response:

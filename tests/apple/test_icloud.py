@@ -129,6 +129,33 @@ async def test_trust_that_is_over_sends_no_code_and_needs_a_person(signed_in: Wo
     assert signed_in.store().session.trust_token == before
 
 
+@pytest.mark.parametrize("account", [account_with(escrow="X-Apple-EDP")])
+async def test_a_renewal_proves_the_password_once_more_where_apple_wants_it(
+    signed_in: World,
+) -> None:
+    signed_in.sim.expire("web-token")
+    signed_in.sim.expire("trusted-session-token")
+    before = signed_in.store().session.trust_token
+    async with signed_in.client(password=kept_password) as client:
+        await ask(client)
+    assert [call.path for call in signed_in.sim.traffic.log if "/escrow/" in call.path] == [
+        "/appleauth/auth/escrow/init",
+        "/appleauth/auth/escrow/complete",
+    ]
+    assert "securitycode" not in signed_in.paths  # no code was asked for
+    assert signed_in.store().session.trust_token == before
+
+
+@pytest.mark.parametrize("account", [account_with(escrow="X-Apple-EDP")])
+async def test_a_renewal_with_trust_that_is_over_needs_a_person(signed_in: World) -> None:
+    for kind in ("web-token", "trusted-session-token", "trust"):
+        signed_in.sim.expire(kind)
+    async with signed_in.client(password=kept_password) as client:
+        with pytest.raises(LoginNeeded, match="code"):
+            await ask(client)
+    assert "securitycode" not in signed_in.paths
+
+
 async def test_a_kept_password_that_changed_is_tried_once(signed_in: World) -> None:
     signed_in.sim.expire("web-token")
     signed_in.sim.expire("trusted-session-token")
@@ -511,6 +538,61 @@ async def test_nobody_approves(world: World, quick_consent: None) -> None:
             await client.approve(patience=0.1)
     assert asked == 1  # the devices are not bothered by every caller
     assert world.paths.count("enableDeviceConsentForPCS") == 2  # a person who asks may
+
+
+@pytest.mark.parametrize("account", [account_with(advanced_data_protection=True, late_keys=2)])
+async def test_only_the_first_request_for_keys_comes_from_a_person(
+    world: World, quick_consent: None
+) -> None:
+    await world.sign_in()
+    async with world.client() as client:
+        assert await client.approve(patience=1.0)
+    assert world.paths.count("requestPCS") == 3
+    assert world.sim.application.keeper.user_actions == 1
+
+
+@pytest.mark.parametrize("account", [PROTECTED])
+async def test_the_end_of_an_approval_is_known(world: World, quick_consent: None) -> None:
+    await world.sign_in()
+    async with world.client() as client:
+        assert await client.approve(patience=1.0)
+    kept = world.store().session
+    end = int(1000 * world.sim.application.keeper.consented_until)
+    assert abs(kept.consented_until - end) < 1000
+    # It ends: the database says so, and a device is asked again.
+    world.forget()
+    world.sim.advance(3700)
+    async with world.client() as client:
+        await ask(client)
+    assert world.paths.count("enableDeviceConsentForPCS") == 1
+    assert world.store().session.consented_until > end
+
+
+@pytest.mark.parametrize("account", [PROTECTED])
+@pytest.mark.parametrize("call", ["enableDeviceConsentForPCS", "requestPCS"])
+async def test_devices_that_cannot_be_asked_are_not_asked_again(
+    world: World, quick_consent: None, call: str
+) -> None:
+    await world.sign_in()
+    body = '{"message":"Issue requesting IDMS for arming."}'
+    world.sim.faults.set("setup", "status", status=500, body=body, path=f"/{call}")
+    async with world.client() as client:
+        for outcome in await many(client, 3):
+            assert isinstance(outcome, ConsentNeeded)
+            assert "too many sign-ins" in outcome.hint
+    assert world.paths.count(call) == 1
+    async with world.client() as client:  # nor does the next process ask
+        with pytest.raises(ConsentNeeded):
+            await ask(client)
+        with pytest.raises(ConsentNeeded):
+            await client.approve(patience=0.1)
+    assert world.paths.count(call) == 1
+    store = world.store()
+    store.session.pcs_not_before = 1  # an hour later
+    store.save()
+    world.sim.faults.clear()
+    async with world.client() as client:
+        await ask(client)
 
 
 @pytest.mark.parametrize("account", [PROTECTED])
