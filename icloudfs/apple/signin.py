@@ -219,7 +219,7 @@ async def _password_once_more(password: PasswordSource) -> str:
         return found
     raise LoginNeeded(
         "Apple wants the password once more, beside the code.",
-        hint="Give it with --password-file, with ICLOUDFS_PASSWORD, or keep it with --save-password.",
+        hint="Give it with --password-file or ICLOUDFS_PASSWORD.",
     )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 WIDGET_KEY = "d39ba9916b7251055b22c7f910e2ea796ee65e98b2ddecea8f5dde8d9d1a815d"
 """Apple's public web client key; the same in every client (facts/sign-in.md §1.2)."""
 
-CLIENT_BUILD_NUMBER = "2522Project44"
-CLIENT_MASTERING_NUMBER = "2522B2"
+CLIENT_BUILD_NUMBER = "2534Project66"
+CLIENT_MASTERING_NUMBER = "2534B22"
 
 DATABASE_PATH = "/database/1/com.apple.photos.cloud/production"
 

@@ -85,9 +85,10 @@ STRANGERS: dict[str, Case] = {
     ),
     "wrong account": Case(
         LOGIN,
-        "Apple does not accept the Apple ID or its password.",
-        errors.WrongPassword,
+        r"Apple does not know the Apple ID bob@example\.com, or takes no sign-ins for now .*",
+        errors.Throttled,
         {"ICLOUDFS_USERNAME": "bob@example.com"},
+        hint="Check the Apple ID first",
     ),
     "wrong code": Case(
         ("login", "--code", "000000"), "Apple does not accept the code.", errors.WrongCode
@@ -111,7 +112,7 @@ STRANGERS: dict[str, Case] = {
         "This account belongs to iCloud.com.cn.",
         errors.WrongRegion,
         before=_switch("wrong_region"),
-        hint="--region",
+        hint="Use --region china.",
     ),
     "locked account": Case(
         LOGIN, r".*locked.*", errors.AccountLocked, before=_switch("account_locked")
