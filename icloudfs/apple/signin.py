@@ -137,18 +137,12 @@ async def sign_in(
         return password
 
     challenge = await begin(transport, session, apple_id, password, with_trust=with_trust)
-    took_code, may_begin_again = challenge is not None, True
-    while challenge is not None:
-        try:
+    took_code = challenge is not None
+    try:
+        while challenge is not None:
             challenge = await _one_answer(transport, session, challenge, codes, at_hand)
-        except SignInOver:
-            if not may_begin_again:
-                raise LoginNeeded(
-                    "Apple did not wait for the code.", hint="Enter it within a few minutes."
-                ) from None
-            log.info("the sign-in waited too long for its code; beginning another one")
-            may_begin_again = False
-            challenge = await begin(transport, session, apple_id, password, with_trust=False)
+    except SignInOver as error:
+        raise LoginNeeded(str(error), hint="Enter the code within a few minutes.") from None
     return took_code
 
 

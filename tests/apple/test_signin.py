@@ -590,17 +590,14 @@ async def test_a_code_that_comes_too_late(world: World) -> None:
     assert not world.store().session.code_requested_at  # the next login begins anew
 
 
-async def test_a_person_who_takes_too_long_is_asked_again(world: World) -> None:
+async def test_a_person_who_takes_too_long_is_told_so(world: World) -> None:
     def late(_: Challenge) -> DeviceCode:
         world.sim.expire("sign-ins")
         return DeviceCode(CODE)
 
-    codes = await log_in(world, Codes(late, DeviceCode(CODE)))
-    assert len(codes.asked) == 2
-    with pytest.raises(LoginNeeded, match="did not wait") as caught:
-        world.sim.expire("trust")
-        await log_in(world, Codes(late, late))
-    assert "login" not in caught.value.hint
+    with pytest.raises(LoginNeeded, match="no longer valid") as caught:
+        await log_in(world, Codes(late))
+    assert caught.value.hint == "Enter the code within a few minutes."
 
 
 # -- shapes that the simulator does not send -------------------------------------------------------

@@ -48,7 +48,7 @@ def test_an_error_is_a_sentence_and_a_hint(ending: Any, capsys: Any) -> None:
 
     assert capsys.readouterr().err.splitlines() == [
         "icloudfs: Apple does not accept the code.",
-        "  Run 'icloudfs login' again and enter the newest code.",
+        f"  {WrongCode.hint}",
     ]
 
 

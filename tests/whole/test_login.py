@@ -268,8 +268,8 @@ _FAILURES: dict[str, dict[str, Any]] = {
 
 
 _ASKED = {
-    "a code too late": 2,
-    "no trust": 2,
+    "a code too late": 1,
+    "no trust": 1,
     "not opened": 1,
     "not opened at all": 1,
     "a code wanted again": 1,
