@@ -140,6 +140,9 @@ class Switches:
     """SRP's B begins with 00, as it does in one sign-in of 256."""
     s_begins_with_zero: bool = False
     """SRP's S begins with 00."""
+    unpadded_a_too: bool = False
+    """Clients that hash an A which begins with 00 without its zeros, as pyicloud and icloudpd do, sign
+    in, too. Apple refuses them (facts/sign-in.md §6.4): one sign-in of 256, which a test cannot choose."""
     non_fteu_required: bool = False
     """Requests about a phone that do not repeat its ``nonFTEU`` get 412 (facts/sign-in.md §6.5)."""
     wrapped_auth_state: bool = False

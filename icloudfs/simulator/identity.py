@@ -16,7 +16,7 @@ from icloudfs.simulator import srp
 from icloudfs.simulator.account import Doorkeeper, Pending, SignIn
 from icloudfs.simulator.clock import Clock
 from icloudfs.simulator.cookies import set_cookie
-from icloudfs.simulator.faults import Faults
+from icloudfs.simulator.faults import Faults, Switches
 from icloudfs.simulator.message import Json, Request, Response, json_response
 
 ROOT = "/appleauth/auth"
@@ -150,7 +150,7 @@ class Identity:
         if pending is not None and not pending.known:
             # What Apple says about an Apple ID that it does not know (facts/sign-in.md §6.2).
             return self._refused(403, "-1", "Access denied", request)
-        if pending is None or not _proves(pending, body):
+        if pending is None or not _proves(pending, body, self._faults.switches):
             return self._refused(401, WRONG_PASSWORD, "Check the account and password", request)
         sign_in.password_given = True
         sign_in.complete = sign_in.escrow_open = False
@@ -190,7 +190,11 @@ class Identity:
         if pending is None or pending.sign_in is not sign_in or not sign_in.escrow_open:
             return self._refused(400, "-20528", "Malformed request", request)
         proofs = pending.exchange.proofs(pending.a_public)
-        if not _proves(pending, body) or proofs is None or _decoded(body.get("k")) != proofs.key:
+        if (
+            not _proves(pending, body, self._faults.switches)
+            or proofs is None
+            or _decoded(body.get("k")) != proofs.key
+        ):
             return self._refused(401, WRONG_PASSWORD, "Check the account and password", request)
         sign_in.escrow_open, sign_in.complete = False, True
         return self._with_token(json_response({}), "trusted-session-token")
@@ -383,9 +387,11 @@ class Identity:
         return json_response({key: [error], "hasError": True}, status, headers)
 
 
-def _proves(pending: Pending, body: Json) -> bool:
+def _proves(pending: Pending, body: Json, switches: Switches) -> bool:
     m1, m2 = _decoded(body.get("m1")), _decoded(body.get("m2"))
-    return pending.exchange.accepts(pending.a_public, m1, m2)
+    readings = (False, True) if switches.unpadded_a_too else (False,)
+    exchange, a_public = pending.exchange, pending.a_public
+    return any(exchange.accepts(a_public, m1, m2, unpadded_a=reading) for reading in readings)
 
 
 def _decoded(value: object) -> bytes:

@@ -60,34 +60,36 @@ class Exchange:
         self.public = _public(self._b, v)
         """B, an integer."""
 
-    def proofs(self, a_public: bytes) -> Proofs | None:
+    def proofs(self, a_public: bytes, *, unpadded_a: bool = False) -> Proofs | None:
         """The proofs that belong to a client's A; None if A is no public value.
 
-        Every number is hashed with its full width, zeros included, as Apple's web client does.
+        Every number is hashed with its full width, zeros included, as Apple's web client does;
+        ``unpadded_a`` is the reading of clients that hash A without them.
         """
         if is_invalid(a_public):
             return None
         a = _number(a_public)
         shared = self.shared(a)
         session_key = _hash(_pad(shared))
+        hashed_a = _minimal(a % N) if unpadded_a else _pad(a % N)
         m1 = _hash(
             _xor(_hash(_minimal(N)), _hash(_pad(G))),
             _hash(self._user),
             self._salt,
-            _pad(a % N),
+            hashed_a,
             _pad(self.public),
             session_key,
         )
-        return Proofs(m1, _hash(_pad(a % N), m1, session_key), session_key)
+        return Proofs(m1, _hash(hashed_a, m1, session_key), session_key)
 
     def shared(self, a: int) -> int:
         """S, which both sides come to."""
         u = _number(_hash(_pad(a % N), _pad(self.public)))
         return pow(a * pow(self._v, u, N), self._b, N)
 
-    def accepts(self, a_public: bytes, m1: bytes, m2: bytes) -> bool:
+    def accepts(self, a_public: bytes, m1: bytes, m2: bytes, *, unpadded_a: bool = False) -> bool:
         """Whether the client knows the password."""
-        proofs = self.proofs(a_public)
+        proofs = self.proofs(a_public, unpadded_a=unpadded_a)
         return (
             proofs is not None
             and hmac.compare_digest(proofs.m1, m1)

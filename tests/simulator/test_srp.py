@@ -62,6 +62,10 @@ def test_an_a_that_begins_with_zero_is_padded() -> None:
     assert a_public[0] == 0
     exchange = srp.Exchange("someone", SALT, VERIFIER, 12345)
     assert exchange.proofs(a_public) == exchange.proofs(a_public.lstrip(b"\0"))
+    other = exchange.proofs(a_public, unpadded_a=True)
+    assert other is not None
+    assert not exchange.accepts(a_public, other.m1, other.m2)
+    assert exchange.accepts(a_public, other.m1, other.m2, unpadded_a=True)
 
 
 def test_zero_is_no_public_value() -> None:
