@@ -30,6 +30,12 @@ from icloudfs.simulator import KINDS, Address, LibraryPlan, serve
 @click.option("--latency", default=0.0, metavar="MS", help="Milliseconds added to every answer.")
 @kind_option
 @click.option(
+    "--indexing",
+    type=float,
+    metavar="SECONDS",
+    help="Apple is still indexing the library: for so long lists hold a third of it.",
+)
+@click.option(
     "--two-factor/--no-two-factor", default=True, help="Whether signing in takes a code as well."
 )
 def command(
@@ -40,6 +46,7 @@ def command(
     seed: int,
     latency: float,
     kind: str,
+    indexing: float | None,
     two_factor: bool,
 ) -> None:
     """Run a local iCloud with a generated library until Ctrl-C.
@@ -47,8 +54,11 @@ def command(
     Prints the URL for --endpoint, and with --proxy-port a second line, the URL for HTTPS_PROXY. The
     account is alice@example.com, its password "correct horse battery", its code 123456.
     """
-    plan = LibraryPlan(assets=assets, seed=seed)
-    account = KINDS[kind].account
+    chosen = KINDS[kind]
+    plan = LibraryPlan(
+        assets=assets, seed=seed, indexing=chosen.indexing if indexing is None else indexing
+    )
+    account = chosen.account
     if not two_factor:
         account = replace(account, two_factor="none")
 

@@ -67,7 +67,7 @@ class Account:
     trust_lifetime: float = 30 * _DAY
     web_token_lifetime: float = 14 * _DAY
     pcs_lifetime: float = 3600.0
-    url_lifetime: float = 3600.0
+    url_lifetime: float = 900.0
 
 
 @dataclass

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from icloudfs.simulator import synctoken
 from icloudfs.simulator.blobs import Storehouse
 from icloudfs.simulator.clock import Clock
+from icloudfs.simulator.indexing import Indexing
 from icloudfs.simulator.rows import Area
 from icloudfs.simulator.zone import Zone
 
@@ -83,6 +84,17 @@ class Cloud:
     def zones(self) -> Iterator[Zone]:
         yield from self.private.zones.values()
         yield from self.shared.zones.values()
+
+    def index_for(self, seconds: float, state: str = "RUNNING") -> None:
+        """Apple indexes every library for so many seconds from now on, and says so with ``state``;
+        0 seconds: it has just finished."""
+        for zone in self.zones():
+            zone.indexing = Indexing(self.clock.wall() + seconds, state)
+
+    def indexing(self, zone: Zone) -> Indexing | None:
+        """How far Apple is with a library; None if all its indexes are finished."""
+        indexing = zone.indexing
+        return None if indexing is None or indexing.until <= self.clock.wall() else indexing
 
     def zone(self, name: str) -> Zone:
         """The zone of that name, in either database. Raises KeyError."""

@@ -61,6 +61,7 @@ class Control:
             ("DELETE", "faults"): self._clear_faults,
             ("POST", "switches"): self._switch,
             ("POST", "clock"): self._advance,
+            ("POST", "indexing"): self._index,
             ("POST", "sessions"): self._expire,
         }
 
@@ -144,6 +145,12 @@ class Control:
         self._cloud.clock.advance(float(request.json().get("seconds", 0)))
         clock = self._cloud.clock
         return json_response({"wall": clock.wall(), "record": clock.record()})
+
+    async def _index(self, request: Request, rest: str) -> Response:
+        """For ``seconds`` Apple is still indexing every library; 0: it has just finished."""
+        body = request.json()
+        self._cloud.index_for(float(body.get("seconds", 0)), str(body.get("state", "RUNNING")))
+        return json_response({})
 
     async def _expire(self, request: Request, rest: str) -> Response:
         if rest != "expire":

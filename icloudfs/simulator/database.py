@@ -5,14 +5,20 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from icloudfs.apple.wire import DATABASE_PATH, PAGE_RECORDS, SHARED_ZONE_PREFIX
+from icloudfs.apple.wire import (
+    DATABASE_PATH,
+    PAGE_ASSETS,
+    PAGE_RECORDS,
+    SHARED_ZONE_PREFIX,
+)
 from icloudfs.simulator.account import Doorkeeper
 from icloudfs.simulator.cloud import Cloud, Database
 from icloudfs.simulator.content import Content
 from icloudfs.simulator.cookies import PCS_COOKIES, WEB_TOKEN, Header
 from icloudfs.simulator.faults import Faults
+from icloudfs.simulator.indexing import FINISHED
 from icloudfs.simulator.message import Json, Request, Response, json_response
 from icloudfs.simulator.rows import (
     PROJECT_ROOT_FOLDER,
@@ -55,6 +61,10 @@ _MEMBERS_COUNT = "CPLContainerRelationNotDeletedByAssetDate:"
 ALBUMS = "CPLAlbumByPositionLive"
 _COUNT_LOOKUP = "HyperionIndexCountLookup"
 INDEXING = "CheckIndexingState"
+SHARED_LISTS = frozenset({"all", "added", "FAVORITE"})
+"""What a shared library offers (facts/cloudkit.md §1.12)."""
+
+T = TypeVar("T")
 
 
 class CloudKitError(Exception):
@@ -197,8 +207,9 @@ class CloudKit:
             code = trouble.details.get("code", "TRY_AGAIN_LATER")
             return {"zoneID": zone.wire_id, "serverErrorCode": code, "reason": "simulated"}
         token = asked.get("syncToken")
-        if token and self._faults.strike("reject-token", "changes"):
-            return _bad_zone(zone, "Unknown sync continuation type")
+        if token and (rejected := self._faults.strike("reject-token", "changes")):
+            code = rejected.details.get("code", "BAD_REQUEST")
+            return _bad_zone(zone, "Unknown sync continuation type", code)
         try:
             page = self._page(call, zone, asked)
         except BadTokenError as error:
@@ -263,20 +274,24 @@ class CloudKit:
         return answer
 
     def _indexing_state(self, zone: Zone) -> Json:
-        busy = self._faults.switches.indexing
-        fields = {
-            "progress": int64(40 if busy else 100),
-            "state": string("RUNNING" if busy else "FINISHED"),
-        }
+        indexing = self._cloud.indexing(zone)
+        progress, state = (indexing.progress, indexing.state) if indexing else (100, FINISHED)
+        if self._faults.switches.indexing:
+            progress, state = 40, "RUNNING"
+        fields = {"progress": int64(progress), "state": string(state)}
         return {"records": [_plain_record(zone, INDEXING, INDEXING, fields)]}
 
     def _counts(self, zone: Zone, filters: Json) -> Json:
         wanted = filters.get("indexCountID") or []
         wrong = self._faults.strike("count", "query")
-        lie = int(wrong.number("by", 1)) if wrong is not None else 0
+        percent = wrong.number("percent", 0) if wrong is not None else 0
+        lie = int(wrong.number("by", 0 if percent else 1)) if wrong is not None else 0
+        indexing = self._cloud.indexing(zone)
         records = []
         for name in wanted if isinstance(wanted, list) else [wanted]:
-            count = max(0, _count(zone, str(name)) + lie)
+            true = _count(zone, str(name))
+            known = indexing.size(true) if indexing else true
+            count = max(0, known + lie + int(known * percent / 100))
             fields = {"itemCount": int64(count)}
             records.append(_plain_record(zone, str(name), "IndexCountResult", fields))
         return {"records": records}
@@ -290,6 +305,7 @@ class CloudKit:
         else:
             albums = [a for a in albums if a.parent == parent and a.name != ROOT_FOLDER]
         albums.sort(key=lambda album: (album.position, album.name))
+        albums = [*self._indexed(zone, albums)]
         start = _marked(body, ALBUMS, 0)
         limit = _limit(body.get("resultsLimit"))
         page = albums[start : start + limit]
@@ -304,8 +320,10 @@ class CloudKit:
             return {"records": []}
         assets = zone.ranked_members(album, by_position=kind == MEMBERS_BY_POSITION)
         each = 3 if self._faults.switches.relations_count else 2
-        ranks, following = _ranks(body, filters, kind, len(assets), each, turned=False)
-        page = [assets[rank] for rank in ranks]
+        given = self._given(zone, assets)
+        ranks, following = _ranks(body, filters, kind, len(given), each, turned=False)
+        ranks, following = self._cut(ranks, following)
+        page = [asset for rank in ranks if (asset := given[rank]) is not None]
         if "recordName" in filters:
             page = [a for a in assets if filters["recordName"] in (a.name, a.master)]
         relations = [zone.rows[f"{asset.name}-IN-{album}"] for asset in page]
@@ -317,10 +335,13 @@ class CloudKit:
 
     def _list(self, call: _Call, zone: Zone, body: Json, filters: Json, kind: str) -> Json:
         index = _index(kind, filters)
-        keys = zone.ranked(index)
+        if zone.name.startswith(SHARED_ZONE_PREFIX) and not self._is_shared(index):
+            raise _bad_request("Index has invalid data")
+        keys = self._given(zone, zone.ranked(index))
         turned = index == "deleted"
         ranks, following = _ranks(body, filters, kind, len(keys), 2, turned=turned)
-        page = [zone.asset(keys[rank][1]) for rank in ranks]
+        ranks, following = self._cut(ranks, following)
+        page = [zone.asset(key[1]) for rank in ranks if (key := keys[rank]) is not None]
         if "recordName" in filters:
             page, following = _named(zone, str(filters["recordName"]), index), None
         rows = self._with_masters(zone, page) if "AndMaster" in kind else [*page]
@@ -329,6 +350,31 @@ class CloudKit:
         if following is not None:
             answer["continuationMarker"] = marker(following, kind)
         return answer
+
+    def _is_shared(self, index: str) -> bool:
+        return index in SHARED_LISTS or self._faults.switches.shared_lists
+
+    def _indexed(self, zone: Zone, entries: Sequence[T]) -> Sequence[T]:
+        """What of an index is there already."""
+        indexing = self._cloud.indexing(zone)
+        return entries if indexing is None else indexing.part(entries)
+
+    def _given(self, zone: Zone, entries: Sequence[T]) -> Sequence[T | None]:
+        """The positions of a list. One that is None is taken by a record that is gone."""
+        there = self._indexed(zone, entries)
+        gap = self._faults.strike("gap", "query")
+        if gap is None:
+            return there
+        at = int(gap.number("at", PAGE_ASSETS))
+        return [*there[:at], *[None] * int(gap.number("length", PAGE_ASSETS)), *there[at:]]
+
+    def _cut(self, ranks: Sequence[int], following: int | None) -> tuple[Sequence[int], int | None]:
+        """The page, shorter than what was asked for if a fault says so."""
+        short = self._faults.strike("short-page", "query") if ranks else None
+        most = int(short.number("positions", 40)) if short is not None else 0
+        if short is None or len(ranks) <= most:
+            return ranks, following
+        return ranks[:most], ranks[most] if short.details.get("marker", True) else None
 
     def _with_masters(self, zone: Zone, assets: Sequence[Asset]) -> list[Row]:
         """All masters, then all assets, in the same order (facts/cloudkit.md §1.7)."""
@@ -350,6 +396,10 @@ class CloudKit:
         asked = call.body.get("records")
         if not isinstance(asked, list):
             raise _bad_request("missing required field 'records'")
+        if len(asked) > self._faults.switches.lookup_maximum:
+            raise _bad_request(
+                "BadRequestException: array 'records' length is greater than max size"
+            )
         names = [str(one.get("recordName", "")) for one in asked]
         found = [zone.rows.get(name) for name in names]
         present = [row for row in found if row is not None]
@@ -396,9 +446,9 @@ def _error(error: CloudKitError, request_uuid: str) -> Response:
     return json_response(body, error.status)
 
 
-def _bad_zone(zone: Zone, reason: str) -> Json:
+def _bad_zone(zone: Zone, reason: str, code: str = "BAD_REQUEST") -> Json:
     """A bad token is no HTTP error, and the answer has neither token nor records."""
-    return {"zoneID": zone.wire_id, "serverErrorCode": "BAD_REQUEST", "reason": reason}
+    return {"zoneID": zone.wire_id, "serverErrorCode": code, "reason": reason}
 
 
 def _missing(name: str) -> Json:

@@ -44,8 +44,10 @@ FAULTS: dict[str, str] = {
     "orphans": "query: the first `count` masters are left out",
     "missing-url": "query, changes, lookup: no downloadURL",
     "missing-filename": "query, changes, lookup: no filenameEnc",
-    "count": "query: counts are wrong `by` so many",
-    "reject-token": "changes: BAD_REQUEST in every zone that sent a token",
+    "count": "query: counts are wrong `by` so many, and by so many `percent`",
+    "gap": "query: `length` (100) positions of a list from `at` (100) on give nothing",
+    "short-page": "query: a page of a list has `positions` (40) at most; a `marker` (true) leads on",
+    "reject-token": "changes: `code` (BAD_REQUEST) in every zone that sent a token",
     "empty-page": "changes: no records, the same token, moreComing",
     "split": "changes: pages end between a master and its asset",
     "asset-only": "changes: masters are left out",
@@ -159,9 +161,14 @@ class Switches:
     content_needs_cookies: bool = False
     """Content without cookies gets the 17-byte body."""
     indexing: bool = False
-    """CheckIndexingState reports a library that is still being indexed."""
-    relations_count: bool = False
-    """Relations count towards the 200 records of an album's page."""
+    """CheckIndexingState says RUNNING, though lists are whole, as it does to fresh sessions at times. Of a
+    library that is being indexed indeed: ``Cloud.index_for``."""
+    relations_count: bool = True
+    """Relations count towards the 200 records of an album's page: 66 photos (facts/cloudkit.md §1.12)."""
+    lookup_maximum: int = 200
+    """Most names of one look-up; Apple's limit is not published, and lies between 200 and 400."""
+    shared_lists: bool = False
+    """A shared library offers all the lists of kinds, not only that of favourites."""
     masters_repeated: bool = False
     """A master with several assets on a page is listed once for each of them."""
 
@@ -201,7 +208,7 @@ class Faults:
         self._set.append(fault)
         return fault
 
-    def switch(self, **values: bool) -> None:
+    def switch(self, **values: bool | int) -> None:
         """Change switches by name. Raises UnknownFaultError."""
         for name, value in values.items():
             if not hasattr(self.switches, name):

@@ -16,6 +16,8 @@ class Kind(NamedTuple):
 
     account: Account
     says: str
+    indexing: float = 0.0
+    """Seconds for which Apple is still indexing its library."""
 
 
 ORDINARY = "ordinary"
@@ -48,5 +50,10 @@ KINDS: dict[str, Kind] = {
     "consent": Kind(
         Account(advanced_data_protection=True, late_keys=1),
         "Advanced Data Protection: a device approves, and its consent ends after an hour",
+    ),
+    "indexing": Kind(
+        Account(),
+        "for ten minutes Apple is still indexing its library: lists and counts hold a third of it",
+        indexing=600.0,
     ),
 }

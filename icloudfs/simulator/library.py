@@ -67,6 +67,8 @@ class LibraryPlan:
     """So many empty albums more: over 200 they take several pages."""
     empty_pages: int = 0
     """So many pages of superseded history at the beginning of the change log."""
+    indexing: float = 0.0
+    """Seconds for which Apple is still indexing it."""
     other_zones: bool = True
     """Whether there are zones that are no photo libraries."""
 
@@ -137,6 +139,8 @@ def build(plan: LibraryPlan) -> tuple[Cloud, Camera]:
     drawn = plan.assets <= _DRAWN_UP_TO if plan.drawn is None else plan.drawn
     camera = Camera(cloud.storehouse, plan.seed, drawn=drawn)
     _Builder(plan, cloud, camera, chance).build()
+    if plan.indexing:
+        cloud.index_for(plan.indexing)
     return cloud, camera
 
 

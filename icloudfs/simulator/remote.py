@@ -59,12 +59,16 @@ class ControlClient:
     def faults(self) -> dict[str, Any]:
         return self._json("GET", "faults")
 
-    def switch(self, **values: bool) -> None:
+    def switch(self, **values: bool | int) -> None:
         self._json("POST", "switches", values)
 
     def advance(self, seconds: float) -> None:
         """Let time pass for tokens and URLs."""
         self._json("POST", "clock", {"seconds": seconds})
+
+    def index_for(self, seconds: float, state: str = "RUNNING") -> None:
+        """Apple is still indexing every library for so long; 0: it has just finished."""
+        self._json("POST", "indexing", {"seconds": seconds, "state": state})
 
     def expire(self, what: str) -> int:
         """End sessions: ``web-token``, ``trust``, ``session-token``, ``pcs``, ``all`` …"""

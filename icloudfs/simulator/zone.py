@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from icloudfs.simulator import rows, synctoken
+from icloudfs.simulator.indexing import Indexing
 from icloudfs.simulator.message import Json
 from icloudfs.simulator.rows import Album, Area, Asset, Gone, Link, Master, Relation, Row, Wanted
 
@@ -108,6 +109,8 @@ class Zone:
         self.area: Area = area
         self.photos = photos
         """Whether it has the indexes of a photo library."""
+        self.indexing: Indexing | None = None
+        """Set for a library that Apple is, or was, indexing."""
         self.device = "9DD8A0C1B2E34F5566778899AABBCCDD00112233445566778899AABBCCDDEEFF"
         self.identity = synctoken.zone_id(owner, name)
         self.rows: dict[str, Row] = {}

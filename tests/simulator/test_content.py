@@ -65,7 +65,7 @@ async def test_urls_expire_and_cannot_be_made_up(
     url = resource["downloadURL"]
     assert (await browser.http.get(url.replace("&s=", "&s=x"))).status_code == 410
     assert (await browser.http.get(url.split("?")[0])).status_code == 410
-    sim.advance(3500)
+    sim.advance(800)
     assert (await browser.http.get(url)).status_code == 200
     sim.advance(200)
     assert (await browser.http.get(url)).status_code == 410
