@@ -22,8 +22,11 @@ from icloudfs.errors import ProtocolError
 
 log = logging.getLogger(__name__)
 
-MOST_NAMES = 200
-"""Names in one look-up; more are split over several calls."""
+MOST_NAMES = 50
+"""Names in one look-up; more are split over several calls. Apple's limit is not published
+(facts/cloudkit.md §1.12)."""
+_TOO_MANY = "length is greater than max size"
+"""In Apple's reason for refusing a look-up of too many names."""
 _MOST_PAGES = 10_000  # of zones or albums: an answer that never ends is a mistake
 _AT_ONCE = 10  # records that are read without letting others run
 
@@ -91,6 +94,19 @@ class ChangedZone(msgspec.Struct, frozen=True):
     token: str = ""
     """The zone's newest token, as a hint; not where to read from."""
     deleted: bool = False
+
+
+class IndexingState(msgspec.Struct, frozen=True):
+    """How far Apple is with the indexes that lists and counts are read from."""
+
+    state: str
+    """FINISHED, or RUNNING, NOT_FINISHED, IN_PROGRESS, or what Apple may think of."""
+    progress: int | None = None
+    """In hundredths, if it was told."""
+
+    @property
+    def finished(self) -> bool:
+        return self.state == "FINISHED"
 
 
 class DatabaseChanges(msgspec.Struct, frozen=True):
@@ -184,6 +200,8 @@ class Photos:
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
+        self._names_at_once = MOST_NAMES
+        """Names in one look-up that iCloud has not refused yet as too many."""
 
     async def zones(self, area: Area) -> tuple[Zone, ...]:
         """The photo libraries of an area, all pages. An account may have no shared area at all:
@@ -199,9 +217,10 @@ class Photos:
                 log.info("no shared area: %s", error)
                 break
             found += [_zone(area, raw) for raw in page.zones if not raw.deleted]
-            if not page.more_coming or not page.sync_token:
+            token = decode.token(page.sync_token)
+            if not page.more_coming or not token:
                 break
-            body = {"syncToken": page.sync_token}
+            body = {"syncToken": token}
         return tuple(zone for zone in found if is_library(zone.name))
 
     async def database_changes(self, area: Area, token: str = "") -> DatabaseChanges:
@@ -210,10 +229,10 @@ class Photos:
         page = decode.read_zones(await self._call(area, "changes/database", body))
         return DatabaseChanges(
             zones=tuple(
-                ChangedZone(_zone(area, raw), raw.sync_token or "", deleted=bool(raw.deleted))
+                ChangedZone(_zone(area, raw), decode.token(raw.sync_token), deleted=bool(raw.deleted))
                 for raw in page.zones
             ),
-            token=page.sync_token or "",
+            token=decode.token(page.sync_token),
             more_coming=bool(page.more_coming),
         )
 
@@ -226,11 +245,21 @@ class Photos:
         """One page of changes of each zone since its token (none: its whole history).
 
         A zone whose request failed has an ``error``; the others are good all the same. A zone
-        that the answer leaves out is reported as TRANSIENT.
+        that the answer leaves out is reported as TRANSIENT. If the whole call is refused for a bad
+        token, each zone is asked for by itself.
         """
         wanted = dict(zones)
         body = {"zones": [_changes_request(zone, token, keys) for zone, token in wanted.items()]}
-        page = decode.read_zones(await self._call(area, "changes/zone", body))
+        try:
+            page = decode.read_zones(await self._call(area, "changes/zone", body))
+        except CloudKitError as error:
+            if not _is_of_a_token(error) or not any(wanted.values()):
+                raise
+            if len(wanted) == 1:
+                refused = ZoneError(ZoneProblem.BAD_TOKEN, error.code, error.reason)
+                return tuple(ZoneChanges(zone, error=refused) for zone in wanted)
+            alone = [await self.zone_changes(area, [one], keys) for one in wanted.items()]
+            return tuple(changes for found in alone for changes in found)
         answered = {raw.zone_id.zone_name: raw for raw in page.zones}
         return tuple([await _changes(zone, answered.get(zone.name)) for zone in wanted])
 
@@ -239,6 +268,7 @@ class Photos:
         zone: Zone,
         index: Index,
         start_rank: int,
+        marker: str = "",
         *,
         limit: int = wire.PAGE_RECORDS,
         keys: Sequence[str] = LISTING_KEYS,
@@ -247,16 +277,19 @@ class Photos:
         """One page of an index: masters, then their assets. ASCENDING rank 0 is the newest photo.
 
         ``limit`` counts records, two for each photo; Apple caps it at 200. The next page begins
-        at ``start_rank`` plus the number of photos; ranks shift when photos arrive.
+        at ``start_rank`` plus the number of photos; ranks shift when photos arrive. A page that is
+        shorter than that goes on at its ``marker``, with the same rank (facts/cloudkit.md §1.12).
         """
         filters = [("smartAlbum", index.smart_album)] if index.smart_album else []
-        return await self._list(zone, index.listing, start_rank, direction, filters, limit, keys)
+        return await self._list(
+            zone, index.listing, start_rank, direction, filters, limit, keys, marker
+        )
 
-    async def members(self, zone: Zone, album: str, start_rank: int) -> Page:
+    async def members(self, zone: Zone, album: str, start_rank: int, marker: str = "") -> Page:
         """One page of an album's relations, which is all that ``records`` holds (with Refused).
 
-        Apple sends their masters and assets along; without their fields those say nothing, so
-        they are dropped here. Go on at ``start_rank`` plus ``len(records)`` until none come.
+        Apple sends their masters and assets along, so that a page holds 66 photos; without their
+        fields those say nothing, and they are dropped here. Go on as with ``list_page``.
         """
         page = await self._list(
             zone,
@@ -266,6 +299,7 @@ class Photos:
             [("parentId", album)],
             wire.PAGE_RECORDS,
             RELATION_KEYS,
+            marker,
         )
         relations = tuple(r for r in page.records if isinstance(r, Relation | Refused))
         return msgspec.structs.replace(page, records=relations)
@@ -318,24 +352,53 @@ class Photos:
                     found[name] = count
         return found
 
+    async def indexing_state(self, zone: Zone) -> IndexingState | None:
+        """How far Apple is with a library's indexes; None if the answer does not say.
+
+        Never a reason to wait: sessions that are new hear of other states while lists are whole
+        (facts/cloudkit.md §1.7).
+        """
+        query = {"query": {"recordType": "CheckIndexingState"}, "zoneID": _zone_id(zone)}
+        page = decode.read_page(await self._call(zone.area, "records/query", query))
+        told = (decode.indexing_state(raw) for raw in page.records)
+        return next((IndexingState(*found) for found in told if found is not None), None)
+
     async def lookup(
         self, zone: Zone, names: Sequence[str], keys: Sequence[str] | None = None
     ) -> tuple[Record, ...]:
         """These records as they are now, with fresh download URLs; ``keys`` None: all fields.
 
         In the order of the answer. One that is gone is a Tombstone, or Refused with its code.
+        iCloud has a maximum of names: if it says that they are too many, half of them are asked for,
+        from then on.
         """
         found: list[Record] = []
-        for begin in range(0, len(names), MOST_NAMES):
-            body: dict[str, Any] = {
-                "records": [{"recordName": name} for name in names[begin : begin + MOST_NAMES]],
-                "zoneID": _zone_id(zone),
-            }
-            if keys is not None:
-                body["desiredKeys"] = list(keys)
-            page = decode.read_page(await self._call(zone.area, "records/lookup", body))
-            found += await _records(page.records)
+        begin = 0
+        while begin < len(names):
+            some = names[begin : begin + self._names_at_once]
+            try:
+                found += await self._look_up(zone, some, keys)
+            except CloudKitError as error:
+                if _TOO_MANY not in error.reason or len(some) == 1:
+                    raise
+                self._names_at_once = min(self._names_at_once, len(some) // 2)
+                log.info("iCloud looks up no %d records at once", len(some))
+            else:
+                begin += len(some)
         return tuple(found)
+
+    async def _look_up(
+        self, zone: Zone, names: Sequence[str], keys: Sequence[str] | None
+    ) -> list[Record]:
+        """One call."""
+        body: dict[str, Any] = {
+            "records": [{"recordName": name} for name in names],
+            "zoneID": _zone_id(zone),
+        }
+        if keys is not None:
+            body["desiredKeys"] = list(keys)
+        page = decode.read_page(await self._call(zone.area, "records/lookup", body))
+        return await _records(page.records)
 
     # -- the forms of requests -----------------------------------------------------------------
 
@@ -348,6 +411,7 @@ class Photos:
         filters: Iterable[tuple[str, str]],
         limit: int,
         keys: Sequence[str],
+        marker: str,
     ) -> Page:
         query = {
             "filterBy": [
@@ -357,7 +421,7 @@ class Photos:
             ],
             "recordType": listing,
         }
-        return await self._query(zone, query, keys, limit=limit)
+        return await self._query(zone, query, keys, limit=limit, marker=marker)
 
     async def _query(
         self,
@@ -379,7 +443,7 @@ class Photos:
         page = decode.read_page(await self._call(zone.area, "records/query", body))
         return Page(
             records=tuple(await _records(page.records)),
-            token=page.sync_token or "",
+            token=decode.token(page.sync_token),
             marker=page.continuation_marker or "",
         )
 
@@ -410,15 +474,25 @@ async def _changes(zone: Zone, raw: decode.RawZone | None) -> ZoneChanges:
     return ZoneChanges(
         zone,
         records=tuple(await _records(raw.records or ())),
-        token=raw.sync_token or "",
+        token=decode.token(raw.sync_token),
         more_coming=bool(raw.more_coming),
     )
 
 
 _ZONE_PROBLEMS = {
     "BAD_REQUEST": ZoneProblem.BAD_TOKEN,
+    "SYNC_TOKEN_EXPIRED": ZoneProblem.BAD_TOKEN,
+    "INVALID_SYNC_TOKEN": ZoneProblem.BAD_TOKEN,
     "ZONE_NOT_FOUND": ZoneProblem.ZONE_GONE,
 }
+
+
+def _is_of_a_token(error: CloudKitError) -> bool:
+    """Whether a whole call was refused because a sync token is not accepted (facts/cloudkit.md §1.12).
+    BAD_REQUEST says so only with a reason of a token: it is said of many other things as well."""
+    if error.code == "BAD_REQUEST":
+        return "continuation" in error.reason or "token" in error.reason.lower()
+    return error.status == 410 or _ZONE_PROBLEMS.get(error.code) is ZoneProblem.BAD_TOKEN
 
 
 def _zone(area: Area, raw: decode.RawZone) -> Zone:

@@ -183,9 +183,14 @@ def decode_page(body: bytes) -> Page:
     raw = read_page(body)
     return Page(
         records=tuple(decode_records(raw.records)),
-        token=raw.sync_token or "",
+        token=token(raw.sync_token),
         marker=raw.continuation_marker or "",
     )
+
+
+def token(told: str | None) -> str:
+    """A ``syncToken``. Blank ones occur and are none (facts/cloudkit.md §1.12)."""
+    return (told or "").strip()
 
 
 def decode_records(raws: Iterable[msgspec.Raw]) -> Iterator[Record]:
@@ -225,6 +230,17 @@ def index_count(raw: msgspec.Raw) -> tuple[str, int | None]:
     fields = record.get("fields")
     count = _whole(_value(fields, "itemCount")) if isinstance(fields, dict) else None
     return str(record.get("recordName") or ""), count
+
+
+def indexing_state(raw: msgspec.Raw) -> tuple[str, int | None] | None:
+    """What ``CheckIndexingState`` answers: the state, and progress in hundredths; None if neither."""
+    try:
+        fields = _anything.decode(raw).get("fields")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if not isinstance(fields, dict) or not (state := _text(fields, "state").strip()):
+        return None
+    return state, _whole(_value(fields, "progress"))
 
 
 def _decode_named(name: str, record: dict[str, Any]) -> Record:

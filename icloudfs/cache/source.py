@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from icloudfs.apple.cloudkit import ZoneGone
+from icloudfs.apple.cloudkit import MOST_NAMES, ZoneGone
 from icloudfs.apple.content import ExpiredURL, Interrupted
 from icloudfs.apple.decode import DOWNLOAD_KEYS
 from icloudfs.apple.records import Record, Zone
@@ -14,8 +14,8 @@ from icloudfs.errors import ContentUnavailable
 
 __all__ = ["NAMES_A_LOOKUP", "Download", "ExpiredURL", "ICloudSource", "Interrupted", "Source"]
 
-NAMES_A_LOOKUP = 100
-"""Most records that are looked up in one call, as ``apple.cloudkit.MOST_NAMES``."""
+NAMES_A_LOOKUP = MOST_NAMES
+"""Most records that are looked up in one call."""
 
 
 class Download(Protocol):

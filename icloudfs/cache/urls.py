@@ -1,7 +1,7 @@
 """Fresh download URLs: one look-up for all who ask at the same time.
 
-A URL lives an hour at most and often less (facts/cloudkit.md §0.3), so it is kept in memory for five
-minutes and never on disk. A look-up belongs to the cache, not to the reader that caused it: a reader
+A URL lives a quarter of an hour (facts/cloudkit.md §1.12), so it is kept in memory for five minutes and
+never on disk. A look-up belongs to the cache, not to the reader that caused it: a reader
 that goes away leaves it to the others.
 """
 
@@ -25,11 +25,11 @@ FRESH = 300.0
 COLLECT = 0.004
 """Seconds that a look-up waits for more names at most: as long as somebody still has something to say."""
 
-NEARBY = 30
-"""Files before and behind one that was asked for, whose URLs are looked up as well."""
+NEARBY = NAMES_A_LOOKUP // 2
+"""Files before and behind one that was asked for, whose URLs are looked up as well: in one call."""
 
 AFTER = 0.05
-"""Seconds from one look-up to that of the files around it: what was asked for goes first. To ask for thirty
+"""Seconds from one look-up to that of the files around it: what was asked for goes first. To ask for fifty
 records and to read the answer takes as long as to get the first bytes of a photo."""
 
 _WORTH_A_CALL = 10

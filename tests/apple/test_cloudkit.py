@@ -216,10 +216,108 @@ async def test_several_zones_and_their_troubles_in_one_call(icloud: ICloud, prim
     assert other.error.problem is ZoneProblem.TRANSIENT
 
 
-async def test_look_ups_in_parts(
-    icloud: ICloud, primary: Zone, monkeypatch: pytest.MonkeyPatch
+REFUSED_TOKENS: list[dict[str, Any]] = [
+    {"name": "answer", "way": "410", "call": "changes/zone"},
+    {"name": "answer", "way": "410", "code": "SYNC_TOKEN_EXPIRED", "call": "changes/zone"},
+    {"name": "answer", "way": "400", "code": "INVALID_SYNC_TOKEN", "call": "changes/zone"},
+    {"name": "reject-token", "code": "BAD_REQUEST"},
+    {"name": "reject-token", "code": "SYNC_TOKEN_EXPIRED"},
+    {"name": "reject-token", "code": "INVALID_SYNC_TOKEN"},
+]
+
+
+@pytest.mark.parametrize("refused", REFUSED_TOKENS, ids=lambda r: f"{r['name']} {r.get('code')}")
+async def test_a_token_that_is_refused_in_any_way_is_a_bad_one(
+    icloud: ICloud, primary: Zone, refused: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr(cloudkit, "MOST_NAMES", 50)
+    token = (await icloud.photos.list_page(primary, Index.ALL, 0)).token
+    BUILT.faults.set("changes", **refused)
+    (page,) = await icloud.photos.zone_changes("private", [(primary, token)])
+    assert page.error is not None and page.error.problem is ZoneProblem.BAD_TOKEN
+    assert not page.token and not page.records
+
+
+async def test_a_call_refused_for_one_zone_s_token_is_repeated_for_each(
+    icloud: ICloud, primary: Zone
+) -> None:
+    token = (await icloud.photos.list_page(primary, Index.ALL, 0)).token
+    nowhere = Zone("private", "SharedSync-00000000")
+    BUILT.faults.set("changes", "answer", way="410", call="changes/zone", times=1)
+    good, gone = await icloud.photos.zone_changes("private", [(primary, token), (nowhere, token)])
+    assert good.error is None and good.token == token
+    assert gone.error is not None and gone.error.problem is ZoneProblem.ZONE_GONE
+
+
+async def test_a_bad_request_that_is_not_of_a_token_is_no_bad_token(
+    icloud: ICloud, primary: Zone
+) -> None:
+    BUILT.faults.set("changes", "answer", way="400", code="BAD_REQUEST", reason="no such field")
+    with pytest.raises(CloudKitError):
+        await icloud.photos.zone_changes("private", [(primary, "AQ")])
+
+
+async def test_blank_tokens_are_none() -> None:
+    class Blank:
+        async def database_call(self, area: Area, path: str, body: Mapping[str, Any]) -> bytes:
+            zone = {"zoneID": {"zoneName": "PrimarySync"}, "syncToken": "  ", "records": []}
+            return json.dumps({"zones": [zone], "records": [], "syncToken": " "}).encode()
+
+    photos, zone = Photos(Blank()), Zone("private", "PrimarySync")
+    assert (await photos.list_page(zone, Index.ALL, 0)).token == ""
+    assert (await photos.zone_changes("private", [(zone, "t")]))[0].token == ""
+    changed = await photos.database_changes("private")
+    assert (changed.token, changed.zones[0].token) == ("", "")
+
+
+async def test_pages_go_on_at_their_markers(icloud: ICloud, primary: Zone) -> None:
+    albums = await icloud.photos.all_albums(primary)
+    album = next(album.name for album in albums if album.title == "Everything")
+    first = await icloud.photos.members(primary, album, 0)
+    assert len(first.records) == 66
+    second = await icloud.photos.members(primary, album, 0, first.marker)
+    assert second.records == (await icloud.photos.members(primary, album, 66)).records
+    page = await icloud.photos.list_page(primary, Index.ALL, 0)
+    after = await icloud.photos.list_page(primary, Index.ALL, 0, page.marker)
+    straight = await icloud.photos.list_page(primary, Index.ALL, 100)
+    assert [r.name for r in after.records] == [r.name for r in straight.records] != []
+
+
+async def test_the_state_of_the_indexes(icloud: ICloud, primary: Zone) -> None:
+    state = await icloud.photos.indexing_state(primary)
+    assert state is not None and state.finished and state.progress == 100
+    BUILT.faults.switch(indexing=True)
+    state = await icloud.photos.indexing_state(primary)
+    assert state is not None and (state.state, state.finished) == ("RUNNING", False)
+    BUILT.faults.set("query", "answer", way="empty-list", call="indexing")
+    assert await icloud.photos.indexing_state(primary) is None
+
+
+@pytest.mark.parametrize("maximum, refusals", [(50, 0), (49, 1), (13, 2), (1, 5)])
+async def test_a_look_up_of_too_many_names_is_halved_for_good(
+    icloud: ICloud, primary: Zone, maximum: int, refusals: int
+) -> None:
+    masters, _ = await everything(icloud, primary)
+    names = list(masters)[:50]
+    BUILT.faults.switch(lookup_maximum=maximum)
+
+    async def look_up() -> int:
+        before = icloud.meter.by_call.get("records/lookup", 0)
+        found = await icloud.photos.lookup(primary, names, DOWNLOAD_KEYS)
+        assert [record.name for record in found] == names
+        return icloud.meter.by_call["records/lookup"] - before
+
+    first, again = await look_up(), await look_up()
+    assert first - again == refusals
+
+
+async def test_a_look_up_of_a_single_name_is_not_halved(icloud: ICloud, primary: Zone) -> None:
+    BUILT.faults.switch(lookup_maximum=0)
+    with pytest.raises(CloudKitError, match="max size"):
+        await icloud.photos.lookup(primary, ["a", "b", "c"])
+
+
+async def test_look_ups_in_parts(icloud: ICloud, primary: Zone) -> None:
+    assert cloudkit.MOST_NAMES == 50
     masters, _ = await everything(icloud, primary)
     before = icloud.meter.by_call.get("records/lookup", 0)
     found = await icloud.photos.lookup(primary, list(masters), DOWNLOAD_KEYS)
