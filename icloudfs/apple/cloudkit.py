@@ -229,7 +229,9 @@ class Photos:
         page = decode.read_zones(await self._call(area, "changes/database", body))
         return DatabaseChanges(
             zones=tuple(
-                ChangedZone(_zone(area, raw), decode.token(raw.sync_token), deleted=bool(raw.deleted))
+                ChangedZone(
+                    _zone(area, raw), decode.token(raw.sync_token), deleted=bool(raw.deleted)
+                )
                 for raw in page.zones
             ),
             token=decode.token(page.sync_token),

@@ -170,6 +170,8 @@ def _lines(settings: Settings, everything: dict[str, Any]) -> Iterator[str]:
         yield f"Thumbnails  {_thumbnails(thumbnails)}"
     for zone in summary.zones:
         yield f"Zone        {zone.name}: {zone.photos} photos, {_listing(zone)}"
+        for line in _lists(zone):
+            yield f"            {line}"
     for run in summary.runs:
         yield f"Sync        {_describe(run)}"
     for row in everything.get("listed", ()):
@@ -224,6 +226,20 @@ def _listing(zone: ZoneState) -> str:
     if zone.token_received is None:
         return "listed"
     return f"sync token {duration(time.time() - zone.token_received)} old"
+
+
+def _lists(zone: ZoneState) -> Iterator[str]:
+    """What iCloud's lists and counts of a library are worth, where they are not the truth."""
+    if zone.indexing is not None:
+        done = "" if zone.indexed_percent is None else f", {zone.indexed_percent} %"
+        yield (
+            f"iCloud is still indexing this library ({zone.indexing}{done}): its lists are incomplete,"
+            " its history is not"
+        )
+    if zone.excess:
+        yield f"iCloud counts {zone.excess} photos more than it gives; that is usual"
+    if zone.album_excess:
+        yield f"iCloud counts {zone.album_excess} photos more in albums than it gives; that is usual"
 
 
 def _describe(run: Run) -> str:

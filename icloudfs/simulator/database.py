@@ -329,8 +329,7 @@ class CloudKit:
         relations = [zone.rows[f"{asset.name}-IN-{album}"] for asset in page]
         rows = [*relations, *self._with_masters(zone, page)]
         answer: Json = {"records": self._wire(call, zone, rows, _wanted(body), "query")}
-        if following is not None:
-            answer["continuationMarker"] = marker(following, kind)
+        self._mark(answer, following, kind)
         return answer
 
     def _list(self, call: _Call, zone: Zone, body: Json, filters: Json, kind: str) -> Json:
@@ -347,8 +346,7 @@ class CloudKit:
         rows = self._with_masters(zone, page) if "AndMaster" in kind else [*page]
         rows = rows[: _limit(body.get("resultsLimit"))]
         answer: Json = {"records": self._wire(call, zone, rows, _wanted(body), "query")}
-        if following is not None:
-            answer["continuationMarker"] = marker(following, kind)
+        self._mark(answer, following, kind)
         return answer
 
     def _is_shared(self, index: str) -> bool:
@@ -374,7 +372,12 @@ class CloudKit:
         most = int(short.number("positions", 40)) if short is not None else 0
         if short is None or len(ranks) <= most:
             return ranks, following
-        return ranks[:most], ranks[most] if short.details.get("marker", True) else None
+        return ranks[:most], ranks[most]
+
+    def _mark(self, answer: Json, following: int | None, kind: str) -> None:
+        """Tell where a list goes on, if it does."""
+        if following is not None and self._faults.switches.markers:
+            answer["continuationMarker"] = marker(following, kind)
 
     def _with_masters(self, zone: Zone, assets: Sequence[Asset]) -> list[Row]:
         """All masters, then all assets, in the same order (facts/cloudkit.md §1.7)."""

@@ -46,7 +46,7 @@ FAULTS: dict[str, str] = {
     "missing-filename": "query, changes, lookup: no filenameEnc",
     "count": "query: counts are wrong `by` so many, and by so many `percent`",
     "gap": "query: `length` (100) positions of a list from `at` (100) on give nothing",
-    "short-page": "query: a page of a list has `positions` (40) at most; a `marker` (true) leads on",
+    "short-page": "query: a page of a list has `positions` (40) at most",
     "reject-token": "changes: `code` (BAD_REQUEST) in every zone that sent a token",
     "empty-page": "changes: no records, the same token, moreComing",
     "split": "changes: pages end between a master and its asset",
@@ -165,6 +165,8 @@ class Switches:
     library that is being indexed indeed: ``Cloud.index_for``."""
     relations_count: bool = True
     """Relations count towards the 200 records of an album's page: 66 photos (facts/cloudkit.md §1.12)."""
+    markers: bool = True
+    """A page of photos that is not the last one has a ``continuationMarker``."""
     lookup_maximum: int = 200
     """Most names of one look-up; Apple's limit is not published, and lies between 200 and 400."""
     shared_lists: bool = False

@@ -32,6 +32,10 @@ class StoredZone(msgspec.Struct, frozen=True):
     """A listing was complete once."""
     listing: int
     relisting: bool
+    indexing: str = ""
+    """What Apple said of the library's indexes while they were not finished."""
+    indexed: int | None = None
+    """How far they were, in hundredths, if it was told."""
 
 
 class Touched(msgspec.Struct):
@@ -53,9 +57,11 @@ def _query(connection: apsw.Connection) -> Callable[..., Any]:
 def zones(connection: apsw.Connection) -> list[StoredZone]:
     """Every zone that is known, the personal library first."""
     return [
-        StoredZone(ident, Zone(_area(area), name, owner), bool(listed), listing, bool(relisting))
-        for ident, area, name, owner, listed, listing, relisting in _query(connection)(
-            "SELECT id, area, name, owner, listed, listing, relisting FROM zone"
+        StoredZone(
+            ident, Zone(_area(area), name, owner), bool(listed), listing, bool(relisting), *indexing
+        )
+        for ident, area, name, owner, listed, listing, relisting, *indexing in _query(connection)(
+            "SELECT id, area, name, owner, listed, listing, relisting, indexing, indexed FROM zone"
             " ORDER BY name <> 'PrimarySync', id"
         )
     ]
@@ -128,18 +134,38 @@ class Counts(msgspec.Struct, frozen=True):
     """Neither hidden nor deleted, without the frames that a burst keeps to itself."""
     hidden: int
     deleted: int
+    bursts: int
+    """All frames of bursts in sight, those included that a burst keeps to itself."""
 
 
 def counts(connection: apsw.Connection, zone: int) -> Counts:
-    visible, hidden, deleted = _query(connection)(
+    visible, hidden, deleted, bursts = _query(connection)(
         f"SELECT count(*) FILTER (WHERE {_IN_SIGHT}),"
-        " count(*) FILTER (WHERE hidden AND NOT deleted), count(*) FILTER (WHERE deleted)"
+        " count(*) FILTER (WHERE hidden AND NOT deleted), count(*) FILTER (WHERE deleted),"
+        " count(*) FILTER (WHERE burst <> '' AND NOT (hidden OR deleted))"
         # +: along the table. By the index on the zone it would be a hunt that takes fifteen times as long.
         " FROM asset a WHERE +zone = ?1 AND NOT expunged"
         " AND listing = (SELECT listing FROM zone WHERE id = ?1)",
         (zone,),
     ).fetchone()
-    return Counts(visible, hidden, deleted)
+    return Counts(visible, hidden, deleted, bursts)
+
+
+def note_indexing(connection: apsw.Connection, zone: int, state: str, percent: int | None) -> None:
+    """What Apple says of a library's indexes; '' when they are finished."""
+    connection.execute(
+        "UPDATE zone SET indexing = ?, indexed = ? WHERE id = ?", (state, percent, zone)
+    )
+
+
+def note_excess(connection: apsw.Connection, zone: int, photos: int) -> None:
+    """How many photos iCloud counts beyond those that it gives."""
+    connection.execute("UPDATE zone SET excess = ? WHERE id = ?", (photos, zone))
+
+
+def note_album_excess(connection: apsw.Connection, zone: int, photos: int) -> None:
+    """The same of its albums, all of them together."""
+    connection.execute("UPDATE zone SET album_excess = ? WHERE id = ?", (photos, zone))
 
 
 def albums_with_members(connection: apsw.Connection, zone: int) -> dict[str, int]:
@@ -153,6 +179,17 @@ def albums_with_members(connection: apsw.Connection, zone: int) -> dict[str, int
             (zone,),
         )
     )
+
+
+def listed_members(connection: apsw.Connection, zone: int, album: str) -> int:
+    """How many photos iCloud's list of an album holds, as far as we know: those of its own library that
+    are in sight."""
+    row = _query(connection)(
+        "SELECT count(*) FROM relation r JOIN asset a ON a.zone = r.zone AND a.name = r.asset"
+        f" WHERE r.zone = ? AND r.album = ? AND {_IN_SIGHT}",
+        (zone, album),
+    ).fetchone()
+    return int(row[0])
 
 
 def members_are_due(connection: apsw.Connection, zone: int) -> bool:

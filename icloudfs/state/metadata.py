@@ -20,6 +20,16 @@ def listing_token_key(zone_name: str) -> str:
     return f"listing_token:{zone_name}"
 
 
+def listing_began_key(zone_name: str) -> str:
+    """Where the token of a listing's first page stays: the one above moves on with the changes."""
+    return f"listing_began:{zone_name}"
+
+
+def history_token_key(zone_name: str) -> str:
+    """Where the place lies up to which a listing under way has read the zone's whole history."""
+    return f"history_token:{zone_name}"
+
+
 def database_token_key(area: str) -> str:
     """Where the token of an area's last complete look at its changed zones lies."""
     return f"database_token:{area}"
@@ -40,6 +50,12 @@ def move_token(connection: apsw.Connection, key: str, to: str) -> None:
 def remove_token(connection: apsw.Connection, key: str) -> None:
     remove(connection, key)
     remove(connection, _received_key(key))
+
+
+def forget_listing(connection: apsw.Connection, zone_name: str) -> None:
+    """A listing that was under way begins anew, or is over."""
+    for key in (listing_token_key, listing_began_key, history_token_key):
+        remove_token(connection, key(zone_name))
 
 
 def token_received(connection: apsw.Connection, key: str) -> int | None:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 import apsw
 
-VERSION = 2
+VERSION = 3
 
 _VERSION_1 = """
 -- What does not fit anywhere else. 'sync_token:{zone name}' is the token that follows the last page of
@@ -299,6 +299,20 @@ CREATE TRIGGER inode_shows_another_content AFTER UPDATE OF checksum ON inode
 CREATE INDEX inode_by_size ON inode (size) WHERE checksum IS NOT NULL;
 """
 
+_WHAT_LISTS_LEAVE_OUT = """
+-- In metadata: 'listing_began:{zone name}' is the token of the first page of a listing under way, which stays
+-- while 'listing_token' moves on; 'history_token:{zone name}' how far it has read the zone's whole history.
+--
+-- What Apple said of the indexes of a library while they were not finished (sync/indexing.py), '' else;
+-- indexed: how far they were, in hundredths.
+ALTER TABLE zone ADD COLUMN indexing TEXT NOT NULL DEFAULT '';
+ALTER TABLE zone ADD COLUMN indexed INTEGER;
+-- How many photos iCloud's counts hold beyond those that any list or history gives; and its counts of albums,
+-- beyond what is in them. No error: they stay so on many accounts (facts/cloudkit.md §1.12).
+ALTER TABLE zone ADD COLUMN excess INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE zone ADD COLUMN album_excess INTEGER NOT NULL DEFAULT 0;
+"""
+
 Migration = Callable[[apsw.Connection], None]
 
 
@@ -310,7 +324,15 @@ def _remember_hashed_files(connection: apsw.Connection) -> None:
     connection.execute(_VERSION_2)
 
 
-MIGRATIONS: tuple[Migration, ...] = (_create, _remember_hashed_files)
+def _note_what_lists_leave_out(connection: apsw.Connection) -> None:
+    connection.execute(_WHAT_LISTS_LEAVE_OUT)
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    _create,
+    _remember_hashed_files,
+    _note_what_lists_leave_out,
+)
 """``MIGRATIONS[n]`` takes a database from version n to n + 1. Never change one that was released."""
 
 assert len(MIGRATIONS) == VERSION

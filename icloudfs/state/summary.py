@@ -47,6 +47,14 @@ class ZoneState(msgspec.Struct, frozen=True):
     has_token: bool
     token_received: float | None
     """Seconds since the epoch; while nothing changes, iCloud gives no newer one."""
+    indexing: str | None = None
+    """What Apple says of the library's indexes, until they are finished (sync/indexing.py)."""
+    indexed_percent: int | None = None
+    """How far they are, if it was told."""
+    excess: int = 0
+    """Photos that iCloud counts and gives in no list and no history."""
+    album_excess: int = 0
+    """The same of its albums, all of them together."""
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -161,9 +169,10 @@ def _cache(query: Callable[..., Any]) -> CacheUse:
 def _zones(connection: apsw.Connection) -> list[ZoneState]:
     query: Callable[..., Any] = connection.execute
     return [
-        ZoneState(name, area, bool(listed), photos, *_token(connection, name))
-        for name, area, listed, photos in query(
-            "SELECT z.name, z.area, z.listed, (SELECT count(*) FROM asset a WHERE a.zone = z.id)"
+        ZoneState(name, area, bool(listed), photos, *_token(connection, name), *beyond_lists)
+        for name, area, listed, photos, *beyond_lists in query(
+            "SELECT z.name, z.area, z.listed, (SELECT count(*) FROM asset a WHERE a.zone = z.id),"
+            " nullif(z.indexing, ''), z.indexed, z.excess, z.album_excess"
             " FROM zone z ORDER BY z.name <> 'PrimarySync', z.id"
         )
     ]

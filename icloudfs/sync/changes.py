@@ -7,8 +7,9 @@ like any other; real histories have runs of seventy of them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
+import apsw
 import msgspec
 
 from icloudfs.apple import ZoneChanges, ZoneError, ZoneProblem
@@ -35,7 +36,11 @@ class Position(msgspec.Struct):
     token: str
     key: str
     stuck: int = 0
-    """Pages since anything came or the token moved."""
+    """Pages since the token moved."""
+    records: int = 0
+    """Records that came."""
+    tell: Callable[[int], None] = lambda _: None
+    """Is told ``records`` after each page."""
 
 
 async def follow(books: Books, positions: Iterable[Position]) -> dict[int, ZoneError]:
@@ -83,16 +88,18 @@ def _in_order(asked: list[Position], answers: Iterable[ZoneChanges]) -> list[Zon
 
 async def _store(books: Books, position: Position, page: ZoneChanges) -> None:
     token = page.token or position.token
-    if not page.records and token == position.token:
-        position.stuck += 1
+    position.stuck = position.stuck + 1 if token == position.token else 0
+    if not page.records and position.stuck:
         return  # nothing changed: not worth a transaction
-    position.stuck = 0
-    await books.store(
-        position.zone,
-        page.records,
-        lambda connection: metadata.put_token(connection, position.key, token, books.tree.clock()),
-    )
+
+    def keep(connection: apsw.Connection) -> None:
+        if token:
+            metadata.put_token(connection, position.key, token, books.tree.clock())
+
+    await books.store(position.zone, page.records, keep)
     position.token = token
+    position.records += len(page.records)
+    position.tell(position.records)
 
 
 def needs_listing(error: ZoneError) -> bool:

@@ -4,9 +4,16 @@
                                          └─ folders, albums, their members ─┘
 
 Ranks shift while one reads: a photo that comes moves every older one, a photo that goes pulls them up.
-So the token of the *first* page is kept, and at the end the change log is replayed from it. What a
-deletion made slip through between two pages is in no log; the count at the end tells, and then the zone
-is listed again, at last by its whole history, which cannot miss anything.
+So the token of the *first* page is kept, and at the end the change log is replayed from it.
+
+What a deletion made slip through between two pages is in no log. iCloud's counts alone do not tell: on many
+accounts they are larger than any list, for good (facts/cloudkit.md §1.12). But three things must come together
+for a photo to slip through: a count is larger than what is here; the log has moved since the first page; and
+the list has photos at the ranks behind as many as are here. Then the zone is listed again, at last by its
+whole history, which cannot miss anything. Else the count is wrong, and the excess is noted.
+
+The whole history takes the place of the replay where lists are known not to be whole: while Apple is still
+indexing the library, and where a shared library does not offer a list.
 
 Interrupted anywhere it goes on where it was: each page notes itself as listed in the transaction that
 stores it, and a page that is repeated changes nothing.
@@ -24,12 +31,14 @@ import msgspec
 import trio
 
 from icloudfs.apple import CloudKitError, Index, ZoneGone, member_count_id
-from icloudfs.apple.records import Asset, Record, Refused, Tombstone
-from icloudfs.apple.wire import PAGE_ASSETS
+from icloudfs.apple.decode import Page
+from icloudfs.apple.records import Record, Refused, Tombstone
+from icloudfs.apple.wire import PAGE_ASSETS, SHARED_ZONE_PREFIX
 from icloudfs.errors import ProtocolError, one_error
 from icloudfs.progress import Progress
 from icloudfs.state import catalogue, metadata
-from icloudfs.state.catalogue import StoredZone, Touched
+from icloudfs.state.catalogue import Counts, StoredZone, Touched
+from icloudfs.sync import indexing, lists
 from icloudfs.sync.books import Books
 from icloudfs.sync.changes import Position, follow, is_gone, needs_listing
 from icloudfs.sync.owed import ask_for_owed, look_up
@@ -43,6 +52,9 @@ log = logging.getLogger(__name__)
 
 _INDEXES = (Index.ALL, Index.BURSTS, Index.HIDDEN, Index.RECENTLY_DELETED)
 """Together they list every asset of a zone; the smart albums are subsets of the first."""
+
+Short = dict[Index, tuple[int, int]]
+"""Lists whose count is larger than what is here of them: the count, and how many are here."""
 
 _NAMES_A_TRANSACTION = 500
 _LOOKED_UP_AT_ONCE = 200
@@ -67,23 +79,27 @@ class Listing:
         self._members_next = True
         self._total = 0
         self._done = 0
+        self._looked_behind: set[Index] = set()
+        """Lists behind whose end an empty page was read."""
+        self._not_offered = False
+        """A shared library refused one of its lists: its history has it."""
 
     async def run(self) -> None:
         """List the zone to its end; afterwards it is ``listed`` and has its ``sync_token``.
 
         Raises what the photo service raises; the next ``run`` goes on from there.
         """
-        if await self._token() is None:
+        if self._kept(metadata.listing_token_key) is None:
             await self._begin()
+        await self._ask_for_indexing()
         await self._list_everything()
-        await self._replay()
-        if await self._is_short():
-            log.info("%s: the listing is short of iCloud's count; listing it again", self._name)
-            await self._forget_pages()
-            await self._list_everything()
+        if self._needs_history():
+            await self._read_history()
+            short = await self._short_lists()
+        else:
             await self._replay()
-            if missing := await self._is_short():
-                await self._read_whole_history(missing)
+            short = await self._find_what_slipped_through()
+        await self._note_excess(short)
         await self._remove_unseen()
         await self._settle_names()
         await self._finish()
@@ -94,9 +110,15 @@ class Listing:
 
         def transaction(connection: apsw.Connection) -> StoredZone:
             catalogue.begin_relisting(connection, self._zone.id)
+            metadata.forget_listing(connection, self._name)
             return catalogue.zone_by_id(connection, self._zone.id)
 
         self._zone = await self._books.database.write(transaction)
+
+    async def _ask_for_indexing(self) -> None:
+        if not self._zone.listed:
+            await indexing.note_state(self._books, self._zone)
+            self._zone = catalogue.zone_by_id(self._books.database.reader, self._zone.id)
 
     @property
     def _name(self) -> str:
@@ -108,73 +130,88 @@ class Listing:
         counts = await self._counts([index.count for index in _INDEXES])
         self._total = sum(counts.values())
         self._done = 0
-        done = await self._ranks_of(Index.ALL.listing)
-        if 0 not in done:
-            await self._first_page()
+        if 0 not in self._ranks_of(Index.ALL.listing):
+            await self._list_page(Index.ALL, 0, counts.get(Index.ALL.count, 0))
         self._jobs.append(self._list_albums)
         for index in _INDEXES:
-            await self._plan_index(index, counts.get(index.count, 0))
+            self._plan_index(index, counts.get(index.count, 0))
         await self._work()
 
     async def _counts(self, ids: list[str]) -> dict[str, int]:
         async with self._books.requests:
             return await self._books.photos.counts(self._zone.zone, ids)
 
-    async def _ranks_of(self, name: str) -> set[int]:
+    def _ranks_of(self, name: str) -> set[int]:
         reader = self._books.database.reader
         return catalogue.listed_ranks(reader, self._zone.id, name)
 
-    async def _token(self) -> str | None:
-        return metadata.get(self._books.database.reader, metadata.listing_token_key(self._name))
+    def _kept(self, key: Callable[[str], str]) -> str | None:
+        """A token of this listing."""
+        return metadata.get(self._books.database.reader, key(self._name))
 
-    async def _first_page(self) -> None:
-        """The newest photos, and the token that the replay begins at."""
-        async with self._books.requests:
-            page = await self._books.photos.list_page(self._zone.zone, Index.ALL, 0)
-        if not page.token:
-            raise ProtocolError(f"The first page of {self._name} came without a sync token.")
+    def _keep_first_token(self, connection: apsw.Connection, token: str) -> None:
+        """The replay begins at the token of the first page. Where that has none there is no replay, and the
+        history tells everything."""
+        key = metadata.listing_token_key(self._name)
+        if token and metadata.get(connection, key) is None:
+            now = self._books.tree.clock()
+            metadata.put_token(connection, key, token, now)
+            metadata.put_token(connection, metadata.listing_began_key(self._name), token, now)
 
-        def then(connection: apsw.Connection) -> None:
-            key = metadata.listing_token_key(self._name)
-            if metadata.get(connection, key) is None:
-                metadata.put_token(connection, key, page.token, self._books.tree.clock())
-            catalogue.note_listed(connection, self._zone.id, _list_name(Index.ALL), 0)
-
-        await self._store(page.records, then)
-
-    async def _plan_index(self, index: Index, count: int) -> None:
-        done = await self._ranks_of(_list_name(index))
+    def _plan_index(self, index: Index, count: int) -> None:
+        done = self._ranks_of(_list_name(index))
         ranks = range(0, max(count, 1), PAGE_ASSETS)
         for rank in ranks:
             if rank in done:
                 self._done += PAGE_ASSETS
             else:
-                self._jobs.append(partial(self._list_page, index, rank, last=rank == ranks[-1]))
+                self._jobs.append(partial(self._list_page, index, rank, count))
+        if ranks[-1] in done and not self._ranks_of(_end_of(_list_name(index))):
+            # The count was larger when that page was stored, which did not look behind itself.
+            self._jobs.append(partial(self._list_page, index, ranks[-1] + PAGE_ASSETS, count))
 
-    async def _list_page(self, index: Index, rank: int, *, last: bool) -> None:
+    async def _list_page(self, index: Index, rank: int, count: int) -> None:
+        """The positions that a page should hold; of the last one all that are behind it, too: the count
+        may be too small."""
+        last = rank + PAGE_ASSETS >= count
+
+        async def store(page: Page, complete: bool) -> None:
+            def then(connection: apsw.Connection) -> None:
+                if index is Index.ALL and rank == 0:
+                    self._keep_first_token(connection, page.token)
+                if complete:
+                    catalogue.note_listed(connection, self._zone.id, _list_name(index), rank)
+                    if last:
+                        end = _end_of(_list_name(index))
+                        catalogue.note_listed(connection, self._zone.id, end, rank)
+
+            await self._store(page.records, then)
+
+        there = lists.of_index(self._books, self._zone, index)
+        end = max(min(rank + PAGE_ASSETS, count), rank + 1)
         try:
-            async with self._books.requests:
-                page = await self._books.photos.list_page(self._zone.zone, index, rank)
+            found = await there.read(rank, end, store, beyond=last)
+            if last and found.behind:
+                self._looked_behind.add(index)
         except CloudKitError as error:
             if isinstance(error, ZoneGone) or index is Index.ALL:
                 raise
-            # A shared library does not have every index.
             log.info("%s has no list of %s: %s", self._name, index.name, error)
-            return
-        note = partial(
-            catalogue.note_listed, zone=self._zone.id, name=_list_name(index), start_rank=rank
-        )
-        await self._store(page.records, note)
-        if last and _assets(page.records) >= PAGE_ASSETS:
-            # The count was short of the list: photos came since, or it never was right.
-            self._jobs.append(partial(self._list_page, index, rank + PAGE_ASSETS, last=True))
+            self._not_offered |= self._name.startswith(SHARED_ZONE_PREFIX)
 
     async def _store(
         self, records: tuple[Record, ...], then: Callable[[apsw.Connection], None]
     ) -> None:
         await self._books.store(self._zone, records, then)
-        self._done += _assets(records)
-        self._books.report(Progress("listing", min(self._done, self._total), self._total))
+        self._done += lists.photos_on(records)
+        done = min(self._done, self._total)
+        self._books.report(Progress(self._said("listing"), done, self._total))
+
+    def _said(self, what: str) -> str:
+        """What is under way, in the words of ``Progress``."""
+        return (
+            f"{what}, while iCloud is still indexing the library" if self._zone.indexing else what
+        )
 
     async def _work(self) -> None:
         """Do the jobs in their order: while pages are fetched over all connections, as many are stored.
@@ -236,16 +273,20 @@ class Listing:
 
     async def _list_members(self, album: str, count: int | None) -> None:
         """The first page of an album's members; it plans the others by its own size."""
-        if count is not None and count <= self._members_here(album):
+        ended = 0 in self._ranks_of(_end_of(_member_list(album)))
+        if ended and count is not None and count <= self._members_here(album):
             return  # an earlier, interrupted listing got so far
-        length = await self._store_members(album, 0)
-        if count is None and length:
-            self._member_jobs.append(partial(self._list_members_on, album, length))
-        elif count is not None and length:
-            done = await self._ranks_of(_member_list(album))
-            for rank in range(length, count, length):
-                if rank not in done:
-                    self._member_jobs.append(partial(self._store_members, album, rank))
+        first = await self._store_members(album, 0, 1)
+        if not first.more:
+            return  # if its count is larger than that, ``complete_albums`` looks behind its end
+        length = first.positions
+        ranks = range(length, max(count or 0, length + 1), length)
+        done = self._ranks_of(_member_list(album))
+        for rank in ranks:
+            if rank not in done or (rank == ranks[-1] and not ended):
+                end = min(rank + length, max(count or 0, rank + 1))
+                last = rank == ranks[-1]
+                self._member_jobs.append(partial(self._store_members, album, rank, end, last=last))
 
     def _members_here(self, album: str) -> int:
         row = self._books.database.reader.execute(
@@ -255,31 +296,53 @@ class Listing:
         assert row is not None and isinstance(row[0], int)
         return row[0]
 
-    async def _list_members_on(self, album: str, start: int) -> None:
-        """The rest of an album whose size nobody told, page after page."""
-        while length := await self._store_members(album, start):
-            start += length
+    async def _store_members(
+        self, album: str, start: int, end: int, *, last: bool = False
+    ) -> lists.Found:
+        """The members from one position to another; ``last``: and all behind that."""
+        name = _member_list(album)
 
-    async def _store_members(self, album: str, start: int) -> int:
-        async with self._books.requests:
-            page = await self._books.photos.members(self._zone.zone, album, start)
-        note = partial(
-            catalogue.note_listed,
-            zone=self._zone.id,
-            name=_member_list(album),
-            start_rank=start,
-        )
-        await self._books.store(self._zone, page.records, note)
-        return len(page.records)
+        async def store(page: Page, complete: bool) -> None:
+            def then(connection: apsw.Connection) -> None:
+                if complete:
+                    catalogue.note_listed(connection, self._zone.id, name, start)
+                    if last:
+                        catalogue.note_listed(connection, self._zone.id, _end_of(name), 0)
+
+            await self._books.store(self._zone, page.records, then)
+
+        there = lists.of_album(self._books, self._zone, album)
+        return await there.read(start, end, store, beyond=last)
 
     # -- the end -------------------------------------------------------------------------------
 
     async def _replay(self) -> None:
         """What changed while we were listing, from the first page's token on."""
-        token = await self._token()
+        key = metadata.listing_token_key(self._name)
+        token = metadata.get(self._books.database.reader, key)
         assert token is not None
-        position = Position(self._zone, token, metadata.listing_token_key(self._name))
-        await self._follow(position)
+        await self._follow(Position(self._zone, token, key))
+        await ask_for_owed(self._books, self._zone)
+
+    def _needs_history(self) -> bool:
+        """Whether lists are known not to be whole, or an earlier, interrupted run found so."""
+        return (
+            self._not_offered
+            or bool(self._zone.indexing)
+            or self._kept(metadata.history_token_key) is not None
+            or self._kept(metadata.listing_token_key) is None
+        )
+
+    async def _read_history(self) -> None:
+        """The change log from its beginning, or from where an earlier run had come to: slow, and complete
+        whatever the indexes say."""
+        what = self._said("reading the whole history")
+
+        def tell(records: int) -> None:
+            self._books.report(Progress(what, records))
+
+        key = metadata.history_token_key(self._name)
+        await self._follow(Position(self._zone, self._kept(lambda _: key) or "", key, tell=tell))
         await ask_for_owed(self._books, self._zone)
 
     async def _follow(self, position: Position) -> None:
@@ -290,58 +353,104 @@ class Listing:
             raise ZoneGone(error.code, error.reason)
         if needs_listing(error):
             # Refused while it is fresh: the next run begins again from the first page.
-            key = metadata.listing_token_key(self._name)
             await self._books.database.write(
-                lambda connection: metadata.remove_token(connection, key)
+                lambda connection: metadata.forget_listing(connection, self._name)
             )
         raise ProtocolError(
             f"The changes of {self._name} cannot be read: {error.code} {error.reason}".rstrip()
             + "."
         )
 
-    async def _is_short(self) -> int:
-        """How many photos fewer are here than iCloud counts, after a second look: photos may have
-        come between the end of the changes and the count."""
-        if await self._shortage():
+    async def _find_what_slipped_through(self) -> Short:
+        """List again if a photo can have slipped through between two pages; see the module. Returns which
+        counts are too large, as far as lists and changes tell."""
+        short = await self._short_lists()
+        if not short:
+            return short
+        for index, (count, here) in short.items():
+            # A gap may have moved the end of a list behind its count.
+            if index not in self._looked_behind:
+                behind = -(-count // PAGE_ASSETS) * PAGE_ASSETS
+                await self._look(index, behind, beyond=True, wanted=count - here)
+        await self._replay()
+        if await self._something_slipped_through(short):
+            log.info("%s: it changed while it was listed; listing it again", self._name)
+            await self._list_again()
             await self._replay()
-            return await self._shortage()
-        return 0
+            if await self._something_slipped_through(await self._short_lists()):
+                log.warning("%s: it keeps changing; reading its whole history", self._name)
+                await self._read_history()
+        return await self._short_lists()
 
-    async def _shortage(self) -> int:
-        """How many photos fewer are here than iCloud counts."""
+    async def _something_slipped_through(self, short: Short) -> bool:
+        if self._kept(metadata.listing_began_key) == self._kept(metadata.listing_token_key):
+            return False  # no rank has shifted
+        here = await self._here()
+        for index in short:
+            if await self._look(index, here[index]):
+                return True
+        return False
+
+    async def _short_lists(self) -> Short:
         theirs = await self._counts([index.count for index in _INDEXES])
-        here = await self._books.database.read(partial(catalogue.counts, zone=self._zone.id))
-        return sum(
-            max(theirs.get(index.count, 0) - count, 0)
-            for index, count in (
-                (Index.ALL, here.visible),
-                (Index.HIDDEN, here.hidden),
-                (Index.RECENTLY_DELETED, here.deleted),
-            )
-        )
+        ours = await self._here()
+        counts = {index: theirs.get(index.count, 0) for index in ours}
+        return {
+            index: (counts[index], here) for index, here in ours.items() if counts[index] > here
+        }
 
-    async def _forget_pages(self) -> None:
+    async def _here(self) -> dict[Index, int]:
+        """How many photos this listing saw of each list."""
+        counted: Counts = await self._books.database.read(
+            partial(catalogue.counts, zone=self._zone.id)
+        )
+        return {
+            Index.ALL: counted.visible,
+            Index.HIDDEN: counted.hidden,
+            Index.RECENTLY_DELETED: counted.deleted,
+            Index.BURSTS: counted.bursts,
+        }
+
+    async def _look(
+        self, index: Index, rank: int, *, beyond: bool = False, wanted: int = 0
+    ) -> bool:
+        """Whether a list has photos at a rank, and, ``beyond``, behind it; they are stored."""
+
+        async def store(page: Page, _: bool) -> None:
+            await self._books.store(self._zone, page.records)
+
+        try:
+            there = lists.of_index(self._books, self._zone, index)
+            found = await there.read(rank, rank + 1, store, beyond=beyond, wanted=wanted)
+        except CloudKitError as error:
+            if isinstance(error, ZoneGone) or index is Index.ALL:
+                raise
+            return False
+        return found.positions > 0
+
+    async def _list_again(self) -> None:
+        token = self._kept(metadata.listing_token_key)
+        assert token is not None
+
+        def forget_pages(connection: apsw.Connection) -> None:
+            connection.execute("DELETE FROM listed_page WHERE zone = ?", (self._zone.id,))
+            began = metadata.listing_began_key(self._name)
+            metadata.put_token(connection, began, token, self._books.tree.clock())
+
+        await self._books.database.write(forget_pages)
+        await self._list_everything()
+
+    async def _note_excess(self, short: Short) -> None:
+        """How many photos iCloud counts that it does not give: a figure, and no more than that."""
+        # Frames of bursts are counted with the rest.
+        excess = sum(
+            count - here for index, (count, here) in short.items() if index != Index.BURSTS
+        )
+        if excess:
+            log.info("%s: iCloud counts %d photos more than it gives", self._name, excess)
         await self._books.database.write(
-            lambda connection: connection.execute(
-                "DELETE FROM listed_page WHERE zone = ?", (self._zone.id,)
-            )
+            lambda connection: catalogue.note_excess(connection, self._zone.id, excess)
         )
-
-    async def _read_whole_history(self, missing: int) -> None:
-        """The change log from its beginning: slow, and complete whatever the indexes say."""
-        log.warning(
-            "%s: iCloud counts %d photos more than it lists; reading the library's whole history",
-            self._name,
-            missing,
-        )
-        position = Position(self._zone, "", metadata.listing_token_key(self._name))
-        await self._follow(position)
-        if missing := await self._shortage():
-            log.warning(
-                "%s: iCloud's count and its whole history differ by %d photos; the history is right",
-                self._name,
-                missing,
-            )
 
     async def _remove_unseen(self) -> None:
         """What an earlier listing saw and this one did not is gone, if iCloud says so.
@@ -398,12 +507,13 @@ class Listing:
         """The zone is listed; its token takes its place in the same transaction."""
 
         def transaction(connection: apsw.Connection) -> None:
-            listing, sync = (
-                metadata.listing_token_key(self._name),
-                metadata.sync_token_key(self._name),
-            )
-            assert metadata.get(connection, listing) is not None
-            metadata.move_token(connection, listing, sync)
+            history = metadata.history_token_key(self._name)
+            reached = metadata.get(connection, history) is not None
+            from_ = history if reached else metadata.listing_token_key(self._name)
+            if metadata.get(connection, from_) is None:
+                raise ProtocolError(f"The history of {self._name} came without a sync token.")
+            metadata.move_token(connection, from_, metadata.sync_token_key(self._name))
+            metadata.forget_listing(connection, self._name)
             catalogue.set_listed(connection, self._zone.id)
             # A photo that left an album between two pages of it pulled the others up, and one slipped
             # through: no log tells.
@@ -413,12 +523,13 @@ class Listing:
         self._zone = msgspec.structs.replace(self._zone, listed=True)
 
 
-def _assets(records: tuple[Record, ...]) -> int:
-    return sum(isinstance(record, Asset) for record in records)
-
-
 def _list_name(index: Index) -> str:
     return index.listing
+
+
+def _end_of(name: str) -> str:
+    """The name under which it is noted that a list was read to its end."""
+    return f"{name}:end"
 
 
 def _member_list(album: str) -> str:

@@ -5,16 +5,21 @@ learn that such a photo is in it; and when the photo comes back, its own record 
 album in a deleted folder is in no list at all until it is moved out. And while one reads an album page by
 page, a photo that leaves it pulls the others up.
 
-So at such times the albums' counts are compared with ours, and those that hold more are listed again.
+So at such times the albums' counts are compared with ours. A count may be larger than its list for good
+(facts/cloudkit.md §1.12): an album is listed again only if its list has photos behind as many as we know of.
 """
 
 from __future__ import annotations
 
 from functools import partial
 
+import apsw
+
 from icloudfs.apple import member_count_id
+from icloudfs.apple.decode import Page
 from icloudfs.state import catalogue, metadata
 from icloudfs.state.catalogue import StoredZone
+from icloudfs.sync import lists
 from icloudfs.sync.books import Books
 from icloudfs.sync.changes import Position, follow
 
@@ -28,18 +33,29 @@ async def complete_albums(books: Books, zone: StoredZone) -> None:
     reader = books.database.reader
     if not catalogue.members_are_due(reader, zone.id):
         return
-    quiet = False
     for _ in range(_ROUNDS):
-        short = await _short_albums(books, zone)
-        for album in short:
-            await _list_members(books, zone, album)
-        quiet = await _is_quiet(books, zone)
-        if quiet and not short:
-            break
-    if quiet:
-        await books.database.write(
-            lambda connection: catalogue.set_members_due(connection, zone.id, due=False)
-        )
+        counts = await _short_albums(books, zone)
+        for album, count in counts.items():
+            known = await books.database.read(
+                partial(catalogue.listed_members, zone=zone.id, album=album)
+            )
+            if await _list_members(books, zone, album, known, _behind(count)):
+                await _list_members(books, zone, album, 0, count, wanted=count)
+        if await _is_quiet(books, zone):
+            await _settle(books, zone, counts)
+            return
+
+
+async def _settle(books: Books, zone: StoredZone, counts: dict[str, int]) -> None:
+    """Every list was read to its end while nothing changed: what the counts hold beyond that is an excess."""
+
+    def transaction(connection: apsw.Connection) -> None:
+        here = catalogue.albums_with_members(connection, zone.id)
+        excess = sum(max(0, count - here.get(album, count)) for album, count in counts.items())
+        catalogue.note_album_excess(connection, zone.id, excess)
+        catalogue.set_members_due(connection, zone.id, due=False)
+
+    await books.database.write(transaction)
 
 
 async def _is_quiet(books: Books, zone: StoredZone) -> bool:
@@ -53,25 +69,36 @@ async def _is_quiet(books: Books, zone: StoredZone) -> bool:
     return not await follow(books, [position]) and position.token == token
 
 
-async def _short_albums(books: Books, zone: StoredZone) -> list[str]:
-    """Albums that hold more photos than we know of."""
+async def _short_albums(books: Books, zone: StoredZone) -> dict[str, int]:
+    """Albums that are said to hold more photos than we know of, and how many they are said to hold."""
     here = await books.database.read(partial(catalogue.albums_with_members, zone=zone.id))
     albums = list(here)
-    short = []
+    short: dict[str, int] = {}
     for start in range(0, len(albums), _COUNTS_A_CALL):
         some = albums[start : start + _COUNTS_A_CALL]
         async with books.requests:
             counts = await books.photos.counts(zone.zone, [member_count_id(a) for a in some])
-        short += [album for album in some if counts.get(member_count_id(album), 0) > here[album]]
+        told = {album: counts.get(member_count_id(album), 0) for album in some}
+        short |= {album: count for album, count in told.items() if count > here[album]}
     return short
 
 
-async def _list_members(books: Books, zone: StoredZone, album: str) -> None:
-    start = 0
-    while True:
-        async with books.requests:
-            page = await books.photos.members(zone.zone, album, start)
-        if not page.records:
-            return
+async def _list_members(
+    books: Books, zone: StoredZone, album: str, start: int, end: int, wanted: int = 0
+) -> int:
+    """Store the members from one position to another, and what is behind it; how many were given. As
+    ``lists.List.read``."""
+
+    async def store(page: Page, _: bool) -> None:
         await books.store(zone, page.records)
-        start += len(page.records)
+
+    there = lists.of_album(books, zone, album)
+    found = await there.read(start, max(end, start + 1), store, beyond=True, wanted=wanted)
+    return found.positions
+
+
+def _behind(count: int) -> int:
+    """Where to look whether an album has more than its listing gave: behind the end of a long one, too,
+    since a gap may have moved it. A page from the last member of a short one reaches as far."""
+    pages = -(-count // lists.MEMBERS_A_PAGE)
+    return count if pages < 2 else pages * lists.MEMBERS_A_PAGE + 1

@@ -25,6 +25,7 @@ from icloudfs.state import catalogue, metadata, runs
 from icloudfs.state.catalogue import StoredZone, Touched
 from icloudfs.state.database import Database
 from icloudfs.state.runs import Figures
+from icloudfs.sync import indexing
 from icloudfs.sync.books import Books
 from icloudfs.sync.changes import Position, follow, is_gone, needs_listing
 from icloudfs.sync.listing import Listing
@@ -106,6 +107,7 @@ class Sync:
         )
 
     async def _run(self, books: Books) -> None:
+        await self._list_what_is_indexed_now(books)
         tokens = [await self._look(books, area) for area in _AREAS]
         for zone in catalogue.zones(self._database.reader):
             await ask_for_owed(books, zone)
@@ -233,16 +235,29 @@ class Sync:
                 complete = False
         return complete
 
+    async def _list_what_is_indexed_now(self, books: Books) -> None:
+        """Libraries whose indexes were not finished when they were listed are listed once more when they
+        are: the same run finds them as due."""
+        for zone in catalogue.zones(self._database.reader):
+            if zone.indexing and zone.listed and await indexing.has_finished(books, zone):
+                log.info("%s: iCloud has indexed it; listing it once more", zone.zone.name)
+                await self._relist(zone, indexed=True)
+
     async def _relist_all(self) -> None:
         for zone in catalogue.zones(self._database.reader):
             if zone.listed and not zone.relisting:
                 await self._relist(zone)
 
-    async def _relist(self, zone: StoredZone) -> StoredZone:
+    async def _relist(self, zone: StoredZone, *, indexed: bool = False) -> StoredZone:
+        """Have a library listed anew. ``indexed``: Apple has finished its indexes, and lists are to be
+        believed."""
+
         def transaction(connection: apsw.Connection) -> StoredZone:
+            if indexed:
+                catalogue.note_indexing(connection, zone.id, "", None)
             catalogue.begin_relisting(connection, zone.id)
             metadata.remove_token(connection, metadata.sync_token_key(zone.zone.name))
-            metadata.remove_token(connection, metadata.listing_token_key(zone.zone.name))
+            metadata.forget_listing(connection, zone.zone.name)
             return catalogue.zone_by_id(connection, zone.id)
 
         return await self._database.write(transaction)
@@ -286,7 +301,7 @@ class Sync:
         def last(connection: apsw.Connection) -> None:
             catalogue.remove_zone(connection, stored.id)
             metadata.remove_token(connection, metadata.sync_token_key(zone.name))
-            metadata.remove_token(connection, metadata.listing_token_key(zone.name))
+            metadata.forget_listing(connection, zone.name)
 
         await self._database.write(last)
 

@@ -18,9 +18,7 @@ SMART = "CPLAssetAndMasterInSmartAlbumByAssetDate"
 
 
 def largest(sim: Simulator) -> str:
-    return next(
-        a.name for a in sim.cloud.zone("PrimarySync").albums() if a.title == "Everything"
-    )
+    return next(a.name for a in sim.cloud.zone("PrimarySync").albums() if a.title == "Everything")
 
 
 def names(records: list[Json]) -> list[str]:

@@ -148,9 +148,9 @@ def test_counts_are_those_of_the_newest_listing(connection: apsw.Connection, zon
     ]
     for asset in stored:
         store(connection, zone, asset)
-    assert catalogue.counts(connection, zone) == catalogue.Counts(2, 1, 1)
+    assert catalogue.counts(connection, zone) == catalogue.Counts(2, 1, 1, 2)
     catalogue.begin_relisting(connection, zone)
-    assert catalogue.counts(connection, zone) == catalogue.Counts(0, 0, 0)
+    assert catalogue.counts(connection, zone) == catalogue.Counts(0, 0, 0, 0)
 
 
 def test_members_are_due_when_a_photo_comes_back(connection: apsw.Connection, zone: int) -> None:

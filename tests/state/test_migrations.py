@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import apsw
 
-from icloudfs.state import contents, schema
+from icloudfs.state import catalogue, contents, schema
 from icloudfs.state.database import create
+from icloudfs.state.summary import summarise
 from icloudfs.tree.directory import Directory
 
 
@@ -46,3 +48,23 @@ def test_from_version_1(tmp_path: Path) -> None:
     connection.execute("DELETE FROM inode WHERE ino = 7")
     assert contents.left_behind(connection, "", 9) == [("sum", False)]
     connection.close()
+
+
+def test_what_lists_leave_out_is_not_known_of_an_older_library(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    _first_version(path)
+    with closing(apsw.Connection(str(path))) as connection:
+        schema.MIGRATIONS[1](connection)
+        connection.pragma("user_version", 2)
+        connection.execute("UPDATE zone SET listing = 3, members_due = 1")
+    with closing(create(path)) as connection:
+        (zone,) = catalogue.zones(connection)
+        assert (zone.listed, zone.listing, zone.indexing, zone.indexed) == (True, 3, "", None)
+        (state,) = summarise(connection).zones
+        assert (state.indexing, state.excess, state.album_excess) == (None, 0, 0)
+        catalogue.note_indexing(connection, zone.id, "RUNNING", 33)
+        catalogue.note_excess(connection, zone.id, 7)
+        catalogue.note_album_excess(connection, zone.id, 5)
+        (state,) = summarise(connection).zones
+        assert (state.indexing, state.indexed_percent) == ("RUNNING", 33)
+        assert (state.excess, state.album_excess) == (7, 5)

@@ -1,0 +1,131 @@
+"""Apple's lists of photos, read position by position: an index, or the members of an album.
+
+A page may hold fewer positions than one asks for. Where it has a marker, the list goes on there; where it has
+none, at the next rank. An empty page may be a gap, a run of records that are gone, with photos behind it
+(facts/cloudkit.md §1.12): before the end that is expected it is stepped over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import apsw
+import msgspec
+
+from icloudfs.apple import Index
+from icloudfs.apple.decode import Page
+from icloudfs.apple.records import Asset, Record, Refused, Relation
+from icloudfs.apple.wire import PAGE_ASSETS, PAGE_RECORDS
+from icloudfs.errors import ProtocolError
+from icloudfs.state.catalogue import StoredZone
+from icloudfs.sync.books import Books
+
+MEMBERS_A_PAGE = PAGE_RECORDS // 3
+"""Photos on a full page of an album: a relation, a master and an asset each (facts/cloudkit.md §1.12)."""
+
+_MOST_PAGES = 10_000
+"""Of one stretch of a list: a million photos. One that does not end is a mistake."""
+
+_MOST_IDLE = 50
+"""Pages in a row that bring nothing new, each with a marker that leads on."""
+
+Then = Callable[[apsw.Connection], None]
+
+
+class Found(msgspec.Struct, frozen=True):
+    """What reading a stretch of a list came to."""
+
+    positions: int
+    """That were given, each counted once."""
+    more: bool
+    """The last page that was read leads on."""
+    behind: bool
+    """Behind the last position that was given an empty page was read."""
+
+
+class List(msgspec.Struct, frozen=True):
+    """One of Apple's lists, of one library."""
+
+    ask: Callable[[int, str], Awaitable[Page]]
+    """One page, by the rank it begins at and the marker of the page before."""
+    length: Callable[[Sequence[Record]], int]
+    """Positions that records of a page take."""
+    full: int
+    """Positions of a page that may have another one behind it, though it has no marker."""
+
+    async def read(
+        self,
+        start: int,
+        end: int,
+        store: Callable[[Page, bool], Awaitable[None]],
+        *,
+        beyond: bool = False,
+        wanted: int = 0,
+    ) -> Found:
+        """Read the positions from ``start`` up to ``end``.
+
+        ``beyond``: and those behind the end, as long as there are any: a short page is the last one,
+        unless fewer than ``wanted`` positions were found; then an empty one is. ``store`` is given each
+        page, and whether it was the last one.
+        """
+        rank, at, marker, idle, found = start, start, "", 0, 0
+        seen: set[str] = set()
+        for _ in range(_MOST_PAGES):
+            page = await self.ask(rank, marker)
+            length = self.length(page.records)
+            news = self.length([record for record in page.records if record.name not in seen])
+            seen.update(record.name for record in page.records)
+            found += news
+            idle = 0 if news else idle + 1
+            following = page.marker if page.marker != marker and idle <= _MOST_IDLE else ""
+            at += length
+            if at < end:
+                last = False
+                if not length and not following:
+                    at += self.full  # a gap
+                    last = at >= end and not (beyond and found < wanted)
+            else:
+                full = news > 0 and (length >= self.full or found < wanted)
+                last = not (beyond and (following or full))
+            await store(page, last)
+            if last:
+                more = bool(following) or length >= self.full
+                return Found(found, more, found > 0 and not length)
+            marker = following
+            if not following:
+                rank = at
+        raise ProtocolError("One of iCloud's lists does not end.")
+
+
+def of_index(books: Books, zone: StoredZone, index: Index) -> List:
+    """The list of an index."""
+
+    async def ask(rank: int, marker: str) -> Page:
+        async with books.requests:
+            return await books.photos.list_page(zone.zone, index, rank, marker)
+
+    return List(ask, photos_on, PAGE_ASSETS)
+
+
+def of_album(books: Books, zone: StoredZone, album: str) -> List:
+    """The members of an album."""
+
+    async def ask(rank: int, marker: str) -> Page:
+        async with books.requests:
+            return await books.photos.members(zone.zone, album, rank, marker)
+
+    return List(ask, _members_on, MEMBERS_A_PAGE)
+
+
+def photos_on(records: Sequence[Record]) -> int:
+    """Photos on a page of an index. One whose master or asset is left out or refused counts, too."""
+    assets = sum(isinstance(record, Asset) for record in records)
+    return max(assets, -(-len(records) // 2))
+
+
+def _members_on(records: Sequence[Record]) -> int:
+    """A refused record is a relation by its name alone."""
+    return sum(
+        isinstance(record, Relation) or (isinstance(record, Refused) and "-IN-" in record.name)
+        for record in records
+    )
