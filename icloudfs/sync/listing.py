@@ -62,6 +62,9 @@ _COUNTS_A_CALL = 100
 _WORKERS = 2
 """For each connection: one fetches, one stores."""
 
+_NOT_OFFERED = "{}:not offered"
+"""The name under which it is noted that a shared library refused a list."""
+
 Job = Callable[[], Awaitable[object]]
 
 
@@ -81,8 +84,6 @@ class Listing:
         self._done = 0
         self._looked_behind: set[Index] = set()
         """Lists behind whose end an empty page was read."""
-        self._not_offered = False
-        """A shared library refused one of its lists: its history has it."""
 
     async def run(self) -> None:
         """List the zone to its end; afterwards it is ``listed`` and has its ``sync_token``.
@@ -91,7 +92,7 @@ class Listing:
         """
         if self._kept(metadata.listing_token_key) is None:
             await self._begin()
-        await self._ask_for_indexing()
+            await self._ask_for_indexing()
         await self._list_everything()
         if self._needs_history():
             await self._read_history()
@@ -159,6 +160,8 @@ class Listing:
             metadata.put_token(connection, metadata.listing_began_key(self._name), token, now)
 
     def _plan_index(self, index: Index, count: int) -> None:
+        if self._ranks_of(_NOT_OFFERED.format(index.listing)):
+            return  # an earlier, interrupted run was told so
         done = self._ranks_of(_list_name(index))
         ranks = range(0, max(count, 1), PAGE_ASSETS)
         for rank in ranks:
@@ -197,7 +200,15 @@ class Listing:
             if isinstance(error, ZoneGone) or index is Index.ALL:
                 raise
             log.info("%s has no list of %s: %s", self._name, index.name, error)
-            self._not_offered |= self._name.startswith(SHARED_ZONE_PREFIX)
+            if self._name.startswith(SHARED_ZONE_PREFIX):
+                await self._note_not_offered(index)
+
+    async def _note_not_offered(self, index: Index) -> None:
+        """A shared library does not offer every list: its history tells what is in it."""
+        name = _NOT_OFFERED.format(index.listing)
+        await self._books.database.write(
+            lambda connection: catalogue.note_listed(connection, self._zone.id, name, 0)
+        )
 
     async def _store(
         self, records: tuple[Record, ...], then: Callable[[apsw.Connection], None]
@@ -306,7 +317,7 @@ class Listing:
             def then(connection: apsw.Connection) -> None:
                 if complete:
                     catalogue.note_listed(connection, self._zone.id, name, start)
-                    if last:
+                    if last or (start == 0 and not lists.leads_on(page)):
                         catalogue.note_listed(connection, self._zone.id, _end_of(name), 0)
 
             await self._books.store(self._zone, page.records, then)
@@ -327,8 +338,8 @@ class Listing:
     def _needs_history(self) -> bool:
         """Whether lists are known not to be whole, or an earlier, interrupted run found so."""
         return (
-            self._not_offered
-            or bool(self._zone.indexing)
+            bool(self._zone.indexing)
+            or any(self._ranks_of(_NOT_OFFERED.format(index.listing)) for index in _INDEXES)
             or self._kept(metadata.history_token_key) is not None
             or self._kept(metadata.listing_token_key) is None
         )

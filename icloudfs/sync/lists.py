@@ -123,6 +123,11 @@ def photos_on(records: Sequence[Record]) -> int:
     return max(assets, -(-len(records) // 2))
 
 
+def leads_on(page: Page) -> bool:
+    """Whether a page of an album may have another one behind it."""
+    return bool(page.marker) or _members_on(page.records) >= MEMBERS_A_PAGE
+
+
 def _members_on(records: Sequence[Record]) -> int:
     """A refused record is a relation by its name alone."""
     return sum(
