@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.scratch import ICLOUDFS, wait_until
+from tests.scratch import ICLOUDFS, Scratch, wait_until
 from tests.whole.library import Library
 from tests.whole.local_icloud import LocalICloud
 from tests.whole.terminal import Terminal
@@ -119,3 +119,36 @@ def _end(watch: subprocess.Popen[str], how: signal.Signals) -> None:
     watch.send_signal(how)
     _, complaints = watch.communicate(timeout=10)
     assert (watch.returncode, complaints) == (0, "")
+
+
+def test_what_lists_and_counts_are_worth(
+    icloud: LocalICloud, signed_in: Library, common_scratch: Scratch
+) -> None:
+    library = Library(icloud, common_scratch, "indexed")
+    library.take_state_of(signed_in)
+    icloud.control.index_for(3600)
+    try:
+        library.sync()
+    finally:
+        icloud.control.index_for(0)
+    (zone, *_) = library.status()["zones"]
+    assert (zone["name"], zone["indexing"], zone["indexed_percent"]) == (
+        "PrimarySync",
+        "RUNNING",
+        33,
+    )
+    text = library.icloudfs("status").stdout
+    assert "iCloud is still indexing this library (RUNNING, 33 %)" in text
+    everything = library.status()["assets"]
+
+    icloud.control.set_fault("query", "count", percent=30)
+    library.sync()
+    told = library.status()
+    (zone, *_) = told["zones"]
+    assert zone["indexing"] is None and zone["excess"] > 0 and zone["album_excess"] > 0
+    assert told["assets"] == everything
+    text = library.icloudfs("status").stdout
+    assert "indexing" not in text
+    assert f"iCloud counts {zone['excess']} photos more than it gives" in text
+    assert f"iCloud counts {zone['album_excess']} photos more in albums than it gives" in text
+    assert told["runs"][0]["error"] is None
