@@ -217,7 +217,7 @@ class CloudKit:
         wanted = _wanted(asked) if "desiredKeys" in asked else _wanted(call.body)
         return {
             "zoneID": zone.wire_id,
-            "syncToken": zone.token(page.position),
+            "syncToken": self._token(zone, page.position, "changes"),
             "moreComing": page.more,
             "records": self._wire(call, zone, page.rows, wanted, "changes"),
         }
@@ -270,8 +270,11 @@ class CloudKit:
         else:
             answer = self._list(call, zone, body, filters, kind)
         if call.tokens_wanted:
-            answer["syncToken"] = zone.token()
+            answer["syncToken"] = self._token(zone, zone.position, "query")
         return answer
+
+    def _token(self, zone: Zone, position: int, kind: str) -> str:
+        return " " if self._faults.strike("blank-token", kind) else zone.token(position)
 
     def _indexing_state(self, zone: Zone) -> Json:
         indexing = self._cloud.indexing(zone)

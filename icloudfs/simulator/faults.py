@@ -46,6 +46,7 @@ FAULTS: dict[str, str] = {
     "missing-filename": "query, changes, lookup: no filenameEnc",
     "count": "query: counts are wrong `by` so many, and by so many `percent`",
     "gap": "query: `length` (100) positions of a list from `at` (100) on give nothing",
+    "blank-token": "query, changes: the sync token is blank",
     "short-page": "query: a page of a list has `positions` (40) at most",
     "reject-token": "changes: `code` (BAD_REQUEST) in every zone that sent a token",
     "empty-page": "changes: no records, the same token, moreComing",

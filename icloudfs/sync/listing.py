@@ -59,6 +59,8 @@ Short = dict[Index, tuple[int, int]]
 _NAMES_A_TRANSACTION = 500
 _LOOKED_UP_AT_ONCE = 200
 _COUNTS_A_CALL = 100
+_ROUNDS = 3
+"""Counts are compared so often while the library keeps changing."""
 _WORKERS = 2
 """For each connection: one fetches, one stores."""
 
@@ -177,10 +179,14 @@ class Listing:
         """The positions that a page should hold; of the last one all that are behind it, too: the count
         may be too small."""
         last = rank + PAGE_ASSETS >= count
+        very_first = index is Index.ALL and rank == 0
 
         async def store(page: Page, complete: bool) -> None:
+            nonlocal very_first
+            keep_token, very_first = very_first, False
+
             def then(connection: apsw.Connection) -> None:
-                if index is Index.ALL and rank == 0:
+                if keep_token:
                     self._keep_first_token(connection, page.token)
                 if complete:
                     catalogue.note_listed(connection, self._zone.id, _list_name(index), rank)
@@ -375,7 +381,7 @@ class Listing:
     async def _find_what_slipped_through(self) -> Short:
         """List again if a photo can have slipped through between two pages; see the module. Returns which
         counts are too large, as far as lists and changes tell."""
-        short = await self._short_lists()
+        short = await self._short_lists_while_quiet()
         if not short:
             return short
         for index, (count, here) in short.items():
@@ -393,9 +399,27 @@ class Listing:
                 await self._read_history()
         return await self._short_lists()
 
+    async def _short_lists_while_quiet(self) -> Short:
+        """A photo that goes between the replay and the counts would make up for one that slipped through."""
+        short = await self._short_lists()
+        for _ in range(_ROUNDS):
+            token = self._kept(metadata.listing_token_key)
+            if short or not self._has_changed():
+                break
+            await self._replay()
+            if self._kept(metadata.listing_token_key) == token:
+                break
+            short = await self._short_lists()
+        return short
+
+    def _has_changed(self) -> bool:
+        """Whether anything changed since the first page, so that ranks may have shifted."""
+        began, now = metadata.listing_began_key, metadata.listing_token_key
+        return self._kept(began) != self._kept(now)
+
     async def _something_slipped_through(self, short: Short) -> bool:
-        if self._kept(metadata.listing_began_key) == self._kept(metadata.listing_token_key):
-            return False  # no rank has shifted
+        if not self._has_changed():
+            return False
         here = await self._here()
         for index in short:
             if await self._look(index, here[index]):

@@ -202,7 +202,7 @@ async def test_urls_of_yesterday(world: World) -> None:
     file = await world.take("large")
     handle = world.cache.open(file)
     await handle.read(0, KIB)
-    world.sim.advance(2 * 3600)
+    world.sim.advance(901)
     assert len(await handle.read(MIB, KIB)) == KIB
     handle.close()
     assert world.look_ups == 2

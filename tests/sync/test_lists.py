@@ -426,6 +426,41 @@ async def test_a_token_that_is_refused_leads_to_a_new_listing(
         assert account.calls() <= 2
 
 
+async def test_a_first_page_without_a_token_costs_a_history(tmp_path: Path) -> None:
+    """Nothing tells where the changes since then begin."""
+    async with lab(tmp_path, LARGE) as account:
+        client = account.client(connections=1)
+        account.faults.set("query", "blank-token")
+
+        def once() -> None:
+            client.after_publish = lambda: None
+            account.phone.favorite(account.simulator.cloud.zone("PrimarySync").ranked("all")[3][1])
+
+        client.after_publish = once
+        await client.sync()
+        assert "reading the whole history" in {step.what for step in client.progress}
+        assert_whole(account, client)
+        assert metadata.get(client.reader, KEY)
+        assert (await client.sync()).kind in ("", "changes")
+
+
+async def test_changes_without_a_token_do_not_go_round_in_circles(tmp_path: Path) -> None:
+    async with lab(tmp_path, LARGE) as account:
+        client = account.client()
+        await client.sync()
+        for _ in range(210):
+            account.phone.add_photo("jpeg")
+        token = metadata.get(client.reader, KEY)
+        account.faults.set("changes", "blank-token")
+        account.calls()
+        await client.sync()
+        assert account.calls() < 120
+        assert metadata.get(client.reader, KEY) == token
+        account.faults.clear()
+        await client.sync()
+        assert_whole(account, client)
+
+
 async def test_progress_of_an_ordinary_listing_says_nothing_of_indexes(tmp_path: Path) -> None:
     async with lab(tmp_path, LARGE) as account:
         client = account.client()
