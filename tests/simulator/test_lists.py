@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
 import pytest
 
-from icloudfs.simulator import Simulator
+from icloudfs.simulator import KINDS, LibraryPlan, Simulator
 from tests.simulator.browser import Browser, Json
 from tests.simulator.test_queries import ALL, MEMBERS, count, everything, of_type
 
@@ -123,3 +124,14 @@ async def test_what_a_shared_library_does_not_list(
     assert await status(SMART, {"smartAlbum": "FAVORITE"}) == 200
     sim.faults.switch(shared_lists=True)
     assert await status(kind, filters) == 200
+
+
+async def test_an_account_whose_library_is_being_indexed_can_be_chosen() -> None:
+    kind = KINDS["indexing"]
+    sim = Simulator(LibraryPlan(assets=12, indexing=kind.indexing), kind.account)
+    async with sim.running() as address, httpx.AsyncClient(trust_env=False, verify=False) as http:
+        browser = Browser(http, address.endpoints)
+        await browser.sign_in(sim.account)
+        assert await count(browser, COUNT) == [4]
+        sim.cloud.clock.advance(kind.indexing)
+        assert await count(browser, COUNT) == [12]
