@@ -207,6 +207,7 @@ class Developer:
             video=shot.video,
             frame_rate=240 if spec.kind == "slomo" else 30 if shot.video else 0,
             deleted=spec.trashed_days_ago is not None,
+            trashed=created if spec.trashed_days_ago is not None else 0,
             contributor=spec.contributor,
         )
 
@@ -381,6 +382,7 @@ class _Builder:
                 parent=parent,
                 position=position,
                 deleted=deleted,
+                trashed=then if deleted else 0,
             )
         )
         return name

@@ -157,16 +157,28 @@ class Phone:
         zone, row = self._find(asset)
         now = self._cloud.clock.tick()
         self._mark_master(zone, row, deleted=True)
-        zone.put(replace(row, modified=now, deleted=True, trashed=now, trash_reason=1))
+        zone.put(
+            replace(row, modified=now, deleted=True, restored=False, trashed=now, trash_reason=1)
+        )
         self._account_for(zone)
         return asset
 
-    def restore(self, asset: str) -> str:
-        """Take it out of Recently Deleted: the asset alone, ``isDeleted`` absent."""
+    def restore(self, asset: str, *, by_removal: bool = False) -> str:
+        """Take it out of Recently Deleted: the asset alone, ``isDeleted`` and ``isExpunged`` null.
+
+        By removal ``isDeleted`` is absent instead. Both occur (facts/cloudkit.md §1.12; §1.7).
+        """
         zone, row = self._find(asset)
         if (master := zone.master(row.master)) is not None and master.deleted:
-            zone.amend(replace(master, deleted=False))
-        return self._update(asset, deleted=False, trashed=0, trash_reason=None, deleted_by="")
+            zone.amend(replace(master, deleted=False, trashed=0))
+        return self._update(
+            asset,
+            deleted=False,
+            restored=not by_removal,
+            trashed=0,
+            trash_reason=None,
+            deleted_by="",
+        )
 
     def purge(self, asset: str) -> str:
         """Delete for good: tombstones; the master's only if no other asset needs it."""
@@ -218,11 +230,12 @@ class Phone:
         zone = self._zone_of(album)
         for member in zone.relations(album):
             zone.bury(member.name)
+        now = self._cloud.clock.tick()
         if for_good:
-            self._cloud.clock.tick()
             zone.bury(album)
-            return album
-        return self._update_album(album, deleted=True)
+        else:
+            zone.put(replace(zone.album(album), modified=now, deleted=True, trashed=now))
+        return album
 
     def add_to_album(self, asset: str, album: str) -> str:
         """CPLAlbum and the new relation; neither asset nor master."""
@@ -284,6 +297,7 @@ class Phone:
                 row,
                 modified=now,
                 deleted=True,
+                restored=False,
                 trashed=now,
                 trash_reason=0,
                 deleted_by=self._cloud.owner,
@@ -300,7 +314,9 @@ class Phone:
     def _arrive(self, there: Zone, master: Master | None, row: Asset, contributor: str) -> Added:
         now = self._cloud.clock.tick()
         if master is not None:
-            there.put(replace(master, modified=now, deleted=False, contributor=contributor))
+            there.put(
+                replace(master, modified=now, deleted=False, trashed=0, contributor=contributor)
+            )
         arrived = replace(
             row,
             name=self._developer.uuid(),
@@ -368,7 +384,8 @@ class Phone:
             return None
         others = [a for a in zone.assets_of(row.master) if a.name != row.name and not a.deleted]
         now = self._cloud.clock.record()
-        zone.put(replace(master, modified=now, deleted=deleted and not others))
+        gone = deleted and not others
+        zone.put(replace(master, modified=now, deleted=gone, trashed=now if gone else 0))
         return master
 
     def _account_for(self, zone: Zone) -> None:

@@ -1,14 +1,15 @@
 """The records of a zone as the simulator keeps them, and as the wire shows them.
 
 A row is a small immutable value; its wire form is built when a page is. The fields and their types are
-those of facts/cloudkit.md §1.6 and §1.8. Times are milliseconds since the epoch, offsets seconds east
-of UTC, lengths seconds.
+those of facts/cloudkit.md §1.6, §1.8, §1.12 and §1.13. Times are milliseconds since the epoch, offsets
+seconds east of UTC, lengths seconds.
 """
 
 from __future__ import annotations
 
 import base64
 import plistlib
+import uuid
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -28,6 +29,9 @@ NameForm = Literal["bytes", "string", "missing"]
 
 ROOT_FOLDER = "----Root-Folder----"
 PROJECT_ROOT_FOLDER = "----Project-Root-Folder----"
+
+KEPT_IN_TRASH = 30 * 86_400_000
+"""How long what was deleted can be had back, in milliseconds."""
 
 NOT_PICKED = 0b10
 PICKED = 0b10100
@@ -61,6 +65,8 @@ class Master(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     video: bool = False
     frame_rate: int = 0
     deleted: bool = False
+    trashed: int = 0
+    """When it was deleted."""
     contributor: str = ""
 
 
@@ -79,6 +85,8 @@ class Asset(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """None until it was ever touched: then the field is absent."""
     hidden: int | None = None
     deleted: bool = False
+    restored: bool = False
+    """Taken out of the trash again, by a write of null instead of the fields' removal."""
     trashed: int = 0
     trash_reason: int | None = None
     deleted_by: str = ""
@@ -119,6 +127,7 @@ class Album(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     parent: str = ROOT_FOLDER
     position: int = 0
     deleted: bool = False
+    trashed: int = 0
 
 
 class Relation(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -143,19 +152,37 @@ class Other(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     fields: dict[str, Any] = {}
 
 
+class Share(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """cloudkit.share: what a modern shared album is called, and who takes part (facts/cloudkit.md §1.13)."""
+
+    name: str = "cloudkit.zoneshare"
+    created: int
+    modified: int
+    title: str
+    short_guid: str
+    """What the album's web address ends with."""
+    people: tuple[str, ...]
+    """``userRecordName`` of everyone in it, its owner first."""
+    reader: str
+    """Which of them reads this."""
+
+
 class Gone(msgspec.Struct, frozen=True, gc=False):
     """A tombstone."""
 
     name: str
+    bare: bool = False
+    """It says its name and nothing else, as a relation's does (facts/cloudkit.md §1.12)."""
 
 
-Row = Master | Asset | Album | Relation | Other | Gone
+Row = Master | Asset | Album | Relation | Share | Other | Gone
 
 RECORD_TYPES: dict[type, str] = {
     Master: "CPLMaster",
     Asset: "CPLAsset",
     Album: "CPLAlbum",
     Relation: "CPLContainerRelation",
+    Share: "cloudkit.share",
 }
 
 
@@ -177,6 +204,8 @@ def fields(row: Row, wanted: Wanted, link: Link, zone: Json) -> Json:
             made = _album(row)
         case Relation():
             made = _relation(row)
+        case Share():
+            made = _share(row)
         case Other():
             made = dict(row.fields)
         case Gone():
@@ -186,12 +215,51 @@ def fields(row: Row, wanted: Wanted, link: Link, zone: Json) -> Json:
     return {key: made[key] for key in made if key in wanted}
 
 
+def envelope(row: Row) -> Json:
+    """What a record says outside its ``fields``, beyond what every record does.
+
+    ``expirationTime`` is in seconds since the epoch, where all else is in milliseconds.
+    """
+    match row:
+        case Master() | Asset() | Album() if row.deleted and row.trashed:
+            return {"expirationTime": (row.trashed + KEPT_IN_TRASH) // 1000}
+        case Share():
+            everyone = [_participant(row, person) for person in row.people]
+            return {
+                "shortGUID": row.short_guid,
+                "publicPermission": "NONE",
+                "participants": everyone,
+                "owner": everyone[0],
+                "currentUserParticipant": _participant(row, row.reader),
+            }
+        case _:
+            return {}
+
+
+def _participant(row: Share, person: str) -> Json:
+    return {
+        "participantId": str(uuid.uuid5(uuid.NAMESPACE_OID, row.short_guid + person)).upper(),
+        "userIdentity": {"userRecordName": person},
+        "type": "OWNER" if person == row.people[0] else "USER",
+        "acceptanceStatus": "ACCEPTED",
+        "permission": "READ_WRITE",
+    }
+
+
+def _share(row: Share) -> Json:
+    return {
+        "cloudkit.title": string(row.title),
+        "cloudkit.type": string("photos_sharedcollections"),
+    }
+
+
 def _master(row: Master, wanted: Wanted, link: Link) -> Json:
     made: Json = {
         "originalOrientation": int64(row.orientation),
         "dataClassType": int64(2 if row.video else 1),
         "importDate": timestamp(row.created),
         "originalCreationDate": timestamp(row.taken),
+        "recordModificationDate": timestamp(row.modified),
     }
     if row.filename_form == "bytes":
         made["filenameEnc"] = encrypted(row.filename.encode())
@@ -201,12 +269,18 @@ def _master(row: Master, wanted: Wanted, link: Link) -> Json:
         made["itemType"] = string(row.uti)
     if row.video:
         made["videoFrameRate"] = int64(row.frame_rate)
-    if row.deleted:
-        made["isDeleted"] = int64(1)
+    _mark_deleted(made, row)
     if row.contributor:
         made["contributors"] = _contributors(row.contributor)
     _add_resources(made, row.resources, wanted, link)
     return made
+
+
+def _mark_deleted(made: Json, row: Master | Asset | Album) -> None:
+    if row.deleted:
+        made["isDeleted"] = int64(1)
+        if row.trashed:
+            made["dateExpunged"] = timestamp(row.trashed + KEPT_IN_TRASH)
 
 
 def _asset(row: Asset, wanted: Wanted, link: Link, zone: Json) -> Json:
@@ -223,6 +297,7 @@ def _asset(row: Asset, wanted: Wanted, link: Link, zone: Json) -> Json:
         "burstFlags": int64(row.burst_flags),
         "adjustmentRenderType": int64(row.render_type),
         "customRenderedValue": int64(0),
+        "recordModificationDate": timestamp(row.modified),
     }
     if row.master:
         reference = {"recordName": row.master, "action": "DELETE_SELF", "zoneID": zone}
@@ -233,9 +308,9 @@ def _asset(row: Asset, wanted: Wanted, link: Link, zone: Json) -> Json:
         made["isFavorite"] = int64(row.favorite)
     if row.hidden is not None:
         made["isHidden"] = int64(row.hidden)
-    if row.deleted:
-        made["isDeleted"] = int64(1)
-        made["dateExpunged"] = timestamp(row.trashed + 30 * 86_400_000)
+    _mark_deleted(made, row)
+    if row.restored:
+        made["isDeleted"] = made["isExpunged"] = int64(None)
     if row.trash_reason is not None:
         made["trashReason"] = int64(row.trash_reason)
     if row.deleted_by:
@@ -297,8 +372,7 @@ def _album(row: Album) -> Json:
         made["albumNameEnc"] = encrypted(row.title.encode())
     if row.name in (ROOT_FOLDER, PROJECT_ROOT_FOLDER):
         del made["parentId"]
-    if row.deleted:
-        made["isDeleted"] = int64(1)
+    _mark_deleted(made, row)
     return made
 
 
@@ -308,6 +382,7 @@ def _relation(row: Relation) -> Json:
         "itemId": string(row.asset),
         "position": int64(row.position),
         "isKeyAsset": int64(int(row.key)),
+        "recordModificationDate": timestamp(row.modified),
     }
 
 
@@ -333,7 +408,7 @@ def _add_resources(made: Json, resources: tuple[Resource, ...], wanted: Wanted, 
         made[prefix + "Height"] = int64(resource.height)
 
 
-def int64(value: int) -> Json:
+def int64(value: int | None) -> Json:
     return {"value": value, "type": "INT64"}
 
 

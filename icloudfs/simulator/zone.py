@@ -186,7 +186,7 @@ class Zone:
     def bury(self, name: str) -> None:
         """Delete a record for good: a tombstone in the log."""
         old = self.rows.get(name)
-        gone = Gone(name)
+        gone = Gone(name, bare=isinstance(old, Relation))
         self.rows[name] = gone
         self._log_change(name)
         self._reindex(old, gone)
@@ -277,6 +277,8 @@ class Zone:
     def wire(self, row: Row, wanted: Wanted, link: Link) -> Json:
         """A record in its envelope (facts/cloudkit.md §1.6)."""
         tag = _base36(self._tags.get(row.name, _FIRST_TAG))
+        if isinstance(row, Gone) and row.bare:
+            return {"recordName": row.name, "deleted": True}
         if isinstance(row, Gone):
             return {
                 "recordName": row.name,
@@ -295,6 +297,7 @@ class Zone:
             "modified": self._stamp(row.modified),
             "deleted": False,
             "zoneID": zone,
+            **rows.envelope(row),
         }
 
     def _stamp(self, moment: int) -> Json:

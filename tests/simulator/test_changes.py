@@ -18,7 +18,7 @@ UNKNOWN = "Unknown sync continuation type"
 
 
 def kinds(records: list[Json]) -> list[str | None]:
-    return [record["recordType"] for record in records]
+    return [record.get("recordType") for record in records]
 
 
 async def test_the_shape_of_a_token(browser: Browser) -> None:
@@ -143,6 +143,12 @@ async def test_delta_shapes(sim: Simulator, browser: Browser) -> None:
     assert "trashReason" in asset["fields"]
     phone.restore(one.asset)
     (asset,) = await delta()
+    assert asset["fields"]["isDeleted"] == {"value": None, "type": "INT64"}
+    assert asset["fields"]["isExpunged"] == {"value": None, "type": "INT64"}
+    phone.delete(one.asset)
+    await delta()
+    phone.restore(one.asset, by_removal=True)
+    (asset,) = await delta()
     assert "isDeleted" not in asset["fields"]
 
     twin = phone.duplicate(one.asset)
@@ -157,14 +163,64 @@ async def test_delta_shapes(sim: Simulator, browser: Browser) -> None:
     assert records[1]["recordName"] == relation == f"{one.asset}-IN-{album}"
     phone.remove_from_album(one.asset, album)
     records = await delta()
+    assert records[0] == {"recordName": relation, "deleted": True}
     assert kinds(records) == [None, "CPLAlbum"]
-    assert records[0]["deleted"] is True
 
     phone.purge(one.asset)
     records = await delta()
     assert kinds(records) == [None, "CPLLibraryInfo"]
     phone.purge(twin.asset)
     assert kinds(await delta()) == [None, None, "CPLLibraryInfo"]
+
+
+async def test_what_is_deleted_says_until_when(sim: Simulator, browser: Browser) -> None:
+    """``dateExpunged`` in ms, beside it a record-level ``expirationTime`` in s: facts §1.12."""
+    phone = sim.phone
+    one, album = phone.add_photo(), phone.create_album("Soon gone")
+    _, token = await browser.history()
+    phone.delete(one.asset)
+    phone.delete_album(album)
+    records, token = await browser.history(token)
+    gone = [record for record in records if record["recordType"] != "CPLLibraryInfo"]
+    assert kinds(gone) == ["CPLMaster", "CPLAsset", "CPLAlbum"]
+    for record in gone:
+        fields = record["fields"]
+        assert fields["isDeleted"]["value"] == 1
+        assert fields["dateExpunged"]["type"] == "TIMESTAMP"
+        assert record["expirationTime"] == fields["dateExpunged"]["value"] // 1000
+        assert fields["dateExpunged"]["value"] - record["modified"]["timestamp"] == 30 * 86_400_000
+    phone.restore(one.asset)
+    (asset,), _ = await browser.history(token)
+    assert "expirationTime" not in asset
+    assert "dateExpunged" not in asset["fields"]
+
+
+async def test_what_was_in_the_bin_from_the_start_says_so_too(browser: Browser) -> None:
+    records, _ = await browser.history()
+    gone = [r for r in records if r.get("fields", {}).get("isDeleted", {}).get("value") == 1]
+    assert set(kinds(gone)) == {"CPLMaster", "CPLAsset", "CPLAlbum"}
+    assert all("expirationTime" in record for record in gone)
+    assert all("dateExpunged" in record["fields"] for record in gone)
+
+
+async def test_records_say_when_they_were_modified(browser: Browser) -> None:
+    records, _ = await browser.history()
+    told = {"CPLMaster", "CPLAsset", "CPLAlbum", "CPLContainerRelation"}
+    for record in records:
+        if record.get("recordType") in told:
+            moment = record["fields"]["recordModificationDate"]
+            assert moment == {"value": record["modified"]["timestamp"], "type": "TIMESTAMP"}
+
+
+async def test_photos_of_a_shared_library_name_their_contributors(
+    sim: Simulator, browser: Browser
+) -> None:
+    zone = next(z for z in sim.cloud.zones() if z.name.startswith("SharedSync-"))
+    records, _ = await browser.history(zone=zone.wire_id)
+    photos = [r for r in records if r["recordType"] in ("CPLMaster", "CPLAsset")]
+    named = [r["fields"]["contributors"] for r in photos]
+    assert {one["type"] for one in named} == {"REFERENCE_LIST"}
+    assert len({one["value"][0]["recordName"] for one in named}) == 2
 
 
 async def test_the_shared_library(sim: Simulator, browser: Browser) -> None:
