@@ -17,6 +17,7 @@ PAGE_ASSETS = PAGE_RECORDS // 2
 
 PRIMARY_ZONE = "PrimarySync"
 SHARED_ZONE_PREFIX = "SharedSync-"
+SHARED_ALBUM_PREFIX = "SharedCollection-"
 
 # CloudKit's own codes for "the same request will do later" (facts/cloudkit.md §1.10).
 RETRYABLE_CODES = frozenset({"RETRY_LATER", "TRY_AGAIN_LATER", "CAS_OP_LOCK", "THROTTLED"})

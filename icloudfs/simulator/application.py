@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import trio
 
-from icloudfs.simulator import content, database, identity, setup
+from icloudfs.simulator import content, database, identity, setup, streams
 from icloudfs.simulator.account import Account, Doorkeeper
 from icloudfs.simulator.calls import asked
 from icloudfs.simulator.cloud import Cloud
@@ -21,12 +21,14 @@ from icloudfs.simulator.identity import Identity
 from icloudfs.simulator.message import BadRequestError, Request, Response, json_response
 from icloudfs.simulator.phone import Phone
 from icloudfs.simulator.setup import Setup
+from icloudfs.simulator.streams import Streams
 from icloudfs.simulator.traffic import Call, Traffic
 
 _HOSTS = {
     "signin": "idmsa.",
     "setup": "setup.",
     "content": "cvws.",
+    "streams": "p61-sharedstreams.",
 }
 """What the real host of a kind of call begins with; all others live at a database host."""
 
@@ -46,6 +48,9 @@ class Application:
         self._content = Content(cloud.storehouse, self.keeper, self.faults, clock)
         self._cloudkit = CloudKit(
             cloud, self.keeper, self._content, self.faults, self._setup.web_token
+        )
+        self._streams = Streams(
+            cloud, self.keeper, self._content, self.faults, self._cloudkit.refusal
         )
         self._control = Control(cloud, self.keeper, phone, self.faults, self.traffic, self._content)
 
@@ -106,6 +111,8 @@ class Application:
                     return self._setup.answer(request)
                 case "content":
                     return await self._content.answer(request)
+                case "streams":
+                    return self._streams.answer(request)
                 case "home":
                     return _home(request)
                 case _:
@@ -127,6 +134,8 @@ def _kind(path: str) -> str:
         return "setup"
     if path.startswith(content.ROOT):
         return "content"
+    if streams.call_of(path):
+        return "streams"
     if not path.startswith(database.ROOT):
         return "home"
     if path.endswith("/records/lookup"):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from icloudfs.simulator import content, database, identity, setup
+from icloudfs.simulator import content, database, identity, setup, streams
 from icloudfs.simulator.database import COUNTS, LISTS
 from icloudfs.simulator.faults import Asked
 from icloudfs.simulator.message import BadRequestError, Json, Request
@@ -41,6 +41,9 @@ DATABASE_CALLS = (
 
 CONTENT_CALLS = ("content",)
 
+STREAM_CALLS = ("webgetalbumslist", "webgetassetcount", "webgetassets")
+"""Of shared albums of the older kind."""
+
 
 def asked(request: Request) -> Asked:
     """What a request asks for. What is no known call goes by its path."""
@@ -51,6 +54,8 @@ def asked(request: Request) -> Asked:
         return Asked(path.removeprefix(setup.ROOT).strip("/"))
     if path.startswith(content.ROOT):
         return Asked("content")
+    if name := streams.call_of(path):
+        return Asked(name)
     if not path.startswith(database.ROOT):
         return Asked(path)
     try:

@@ -9,6 +9,7 @@ from icloudfs.simulator.blobs import Storehouse
 from icloudfs.simulator.clock import Clock
 from icloudfs.simulator.indexing import Indexing
 from icloudfs.simulator.rows import Area
+from icloudfs.simulator.stream import Stream
 from icloudfs.simulator.zone import Zone
 
 _FIRST_POSITION = 4_000
@@ -74,9 +75,13 @@ class Cloud:
         self.clock = Clock(now)
         self.owner = owner
         """The account's ``userRecordName``."""
+        self.dsid = ""
+        """Its number, which stands for it where there are no databases."""
         self.storehouse = Storehouse()
         self.private = Database("private", owner)
         self.shared = Database("shared", owner)
+        self.streams: dict[str, Stream] = {}
+        """Shared albums of the older kind, which are in no database, by ``albumguid``."""
 
     def database(self, area: str) -> Database | None:
         return {"private": self.private, "shared": self.shared}.get(area)

@@ -21,11 +21,13 @@ from icloudfs.simulator.content import Content
 from icloudfs.simulator.faults import Faults, UnknownFaultError
 from icloudfs.simulator.message import BadRequestError, Request, Response, json_response
 from icloudfs.simulator.phone import Phone
+from icloudfs.simulator.sharing import Sharing
 from icloudfs.simulator.traffic import Traffic
 
 ROOT = "/simulator/"
 
 PHONE_METHODS = frozenset(name for name in vars(Phone) if not name.startswith("_"))
+SHARING_METHODS = frozenset(name for name in vars(Sharing) if not name.startswith("_"))
 
 Handler = Callable[[Request, str], Awaitable[Response]]
 
@@ -52,6 +54,7 @@ class Control:
             ("GET", "manifest"): self._manifest,
             ("GET", "counts"): self._counts,
             ("GET", "albums"): self._albums,
+            ("GET", "shared-albums"): self._shared_albums,
             ("GET", "content"): self._raw_content,
             ("GET", "traffic"): self._show_traffic,
             ("POST", "traffic"): self._reset_traffic,
@@ -89,6 +92,9 @@ class Control:
     async def _albums(self, request: Request, rest: str) -> Response:
         return json_response(manifest.albums(self._cloud))
 
+    async def _shared_albums(self, request: Request, rest: str) -> Response:
+        return json_response(manifest.shared_albums(self._cloud))
+
     async def _raw_content(self, request: Request, rest: str) -> Response:
         blob = self._cloud.storehouse.find_checksum(rest)
         if blob is None:
@@ -113,9 +119,10 @@ class Control:
     # -- the phone -------------------------------------------------------------------------------
 
     async def _act(self, request: Request, rest: str) -> Response:
-        if rest not in PHONE_METHODS:
+        if rest not in PHONE_METHODS | SHARING_METHODS:
             return _problem(404, f"the phone cannot {rest!r}")
-        method: Callable[..., Any] = getattr(self._phone, rest)
+        actor = self._phone.sharing if rest in SHARING_METHODS else self._phone
+        method: Callable[..., Any] = getattr(actor, rest)
         return json_response({"result": msgspec.to_builtins(method(**request.json()))})
 
     # -- faults, time, sessions ------------------------------------------------------------------

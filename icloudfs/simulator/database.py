@@ -67,6 +67,9 @@ SHARED_LISTS = frozenset({"all", "added", "FAVORITE"})
 T = TypeVar("T")
 
 
+_CLOSED = "Access to this zone is not permitted"
+
+
 class CloudKitError(Exception):
     """An error that is the whole answer to a call."""
 
@@ -128,7 +131,7 @@ class CloudKit:
         area, _, endpoint = request.path.removeprefix(ROOT).partition("/")
         database = self._cloud.database(area)
         handler = self._handlers.get(endpoint)
-        refusal = self._refusal(request)
+        refusal = self.refusal(request)
         if refusal is not None:
             return refusal
         if database is None or handler is None or request.method != "POST":
@@ -143,7 +146,8 @@ class CloudKit:
         self._add_headers(call, response)
         return response
 
-    def _refusal(self, request: Request) -> Response | None:
+    def refusal(self, request: Request) -> Response | None:
+        """The answer to a request without a session, or without the cookies that open what is stored."""
         token = request.cookies.get(WEB_TOKEN)
         if not token:
             body = {"reason": f"Missing {WEB_TOKEN} cookie", "error": 1}
@@ -202,6 +206,8 @@ class CloudKit:
                 "serverErrorCode": "ZONE_NOT_FOUND",
                 "reason": "Zone does not exist",
             }
+        if zone.closed:
+            return {"zoneID": zone_id, "serverErrorCode": zone.closed, "reason": _CLOSED}
         trouble = self._faults.strike("zone-error", "changes")
         if trouble is not None:
             code = trouble.details.get("code", "TRY_AGAIN_LATER")
@@ -254,6 +260,8 @@ class CloudKit:
         zone = _find_zone(call.database, body.get("zoneID") or {})
         if zone is None:
             raise CloudKitError(404, "ZONE_NOT_FOUND", "Zone does not exist")
+        if zone.closed:
+            raise CloudKitError(403, zone.closed, _CLOSED)
         query = body.get("query") or {}
         kind = str(query.get("recordType", ""))
         filters = filters_of(query)
@@ -261,7 +269,7 @@ class CloudKit:
             answer = self._indexing_state(zone)
         elif kind == _COUNT_LOOKUP:
             answer = self._counts(zone, filters)
-        elif not zone.photos or (kind == ALBUMS and zone.name.startswith(SHARED_ZONE_PREFIX)):
+        elif not self._has_index(zone, kind):
             raise _bad_request("Index has invalid data")
         elif kind == ALBUMS:
             answer = self._albums(call, zone, body, filters)
@@ -275,6 +283,15 @@ class CloudKit:
 
     def _token(self, zone: Zone, position: int, kind: str) -> str:
         return " " if self._faults.strike("blank-token", kind) else zone.token(position)
+
+    def _has_index(self, zone: Zone, kind: str) -> bool:
+        """Whether a zone can be asked for a list: a shared album has one at most (facts §1.13)."""
+        match zone.holding:
+            case "library":
+                return kind != ALBUMS or not zone.name.startswith(SHARED_ZONE_PREFIX)
+            case "album":
+                return LISTS.get(kind) == "added" and not self._faults.switches.albums_unlisted
+        return False
 
     def _indexing_state(self, zone: Zone) -> Json:
         indexing = self._cloud.indexing(zone)
@@ -408,10 +425,12 @@ class CloudKit:
             )
         names = [str(one.get("recordName", "")) for one in asked]
         found = [zone.rows.get(name) for name in names]
+        if zone.closed:
+            found = [None] * len(names)
         present = [row for row in found if row is not None]
         wire = iter(self._wire(call, zone, present, _wanted(call.body), "lookup"))
         records = [
-            next(wire) if row is not None else _missing(name)
+            next(wire) if row is not None else _refused(name, zone.closed)
             for name, row in zip(names, found, strict=True)
         ]
         answer: Json = {"records": records}
@@ -457,7 +476,10 @@ def _bad_zone(zone: Zone, reason: str, code: str = "BAD_REQUEST") -> Json:
     return {"zoneID": zone.wire_id, "serverErrorCode": code, "reason": reason}
 
 
-def _missing(name: str) -> Json:
+def _refused(name: str, code: str) -> Json:
+    """A record that is not there, or none of ours to read if its zone is closed."""
+    if code:
+        return {"recordName": name, "serverErrorCode": code, "reason": _CLOSED}
     return {"recordName": name, "serverErrorCode": "NOT_FOUND", "reason": "Record not found"}
 
 

@@ -15,7 +15,7 @@ import msgspec
 from icloudfs.simulator.message import Delivery, Json, Response, json_response
 from icloudfs.simulator.traffic import Call
 
-KINDS = ("signin", "setup", "query", "changes", "lookup", "content")
+KINDS = ("signin", "setup", "query", "changes", "lookup", "content", "streams")
 """The kinds of call. Counts and ``zones/list`` belong to ``query`` and ``changes``."""
 
 TINY_BODY = b"501 Unimplemented"
@@ -68,7 +68,7 @@ WAYS: dict[str, str] = {
 }
 """Wrong answers that are no status; any three digits are one."""
 
-_LISTS = ("records", "zones", "batch")
+_LISTS = ("records", "zones", "batch", "albums")
 
 
 class UnknownFaultError(ValueError):
@@ -172,6 +172,10 @@ class Switches:
     """Most names of one look-up; Apple's limit is not published, and lies between 200 and 400."""
     shared_lists: bool = False
     """A shared library offers all the lists of kinds, not only that of favourites."""
+    albums_unlisted: bool = False
+    """The zone of a shared album has no list at all: 400 to CPLAssetAndMasterByAddedDate as well."""
+    stream_limit_counts: bool = False
+    """``limit`` of webgetassets is a number of photos; without it, the position to stop before."""
     masters_repeated: bool = False
     """A master with several assets on a page is listed once for each of them."""
 

@@ -71,6 +71,12 @@ class LibraryPlan:
     """Seconds for which Apple is still indexing it."""
     other_zones: bool = True
     """Whether there are zones that are no photo libraries."""
+    shared_albums: int | None = None
+    """So many of either kind, every second another's; by default two where there are oddities."""
+
+    @property
+    def with_oddities(self) -> bool:
+        return self.assets >= _ODDITIES_FROM if self.oddities is None else self.oddities
 
 
 @dataclass(frozen=True)
@@ -291,7 +297,7 @@ class _Builder:
         specs = self._specs()
         for rank, spec in enumerate(specs):
             self._develop(spec, rank, len(specs))
-        if self._wants_oddities:
+        if self._plan.with_oddities:
             self._duplicate(self._made[0])
         self._add_albums()
         self._add_company()
@@ -299,14 +305,9 @@ class _Builder:
         self._add_shared_library()
         self._add_other_zones()
 
-    @property
-    def _wants_oddities(self) -> bool:
-        plan = self._plan
-        return plan.assets >= _ODDITIES_FROM if plan.oddities is None else plan.oddities
-
     def _specs(self) -> list[Spec]:
-        odd = oddities(self._plan) if self._wants_oddities else []
-        ordinary = self._plan.assets - len(odd) - (1 if self._wants_oddities else 0)
+        odd = oddities(self._plan) if self._plan.with_oddities else []
+        ordinary = self._plan.assets - len(odd) - (1 if self._plan.with_oddities else 0)
         kinds = [kind for kind, weight in _ORDINARY for _ in range(weight)]
         specs = [self._ordinary(self._chance.choice(kinds)) for _ in range(max(0, ordinary))]
         for spec in odd:
@@ -406,7 +407,7 @@ class _Builder:
         self._fill(self._album("Everything"), visible[: max(150, len(visible) // 2)])
         self._fill(self._album("Family"), visible[2:9])
         self._fill(self._album("Family"), visible[9:14])
-        if self._wants_oddities:
+        if self._plan.with_oddities:
             self._album("Empty album")
             self._album("Empty folder", kind=3)
             self._album("Gone album", deleted=True)
@@ -456,7 +457,7 @@ class _Builder:
             return
         for prefix in ("CMM-", "AppLibrarySync-com.apple.GenerativePlayground-"):
             name = prefix + self._developer.uuid()
-            self._cloud.private.add(Zone(name, self._cloud.owner, "private", photos=False))
+            self._cloud.private.add(Zone(name, self._cloud.owner, "private", holding="other"))
 
 
 def shared_quota(zone: Zone, now: int) -> Other:

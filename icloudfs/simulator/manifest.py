@@ -8,7 +8,7 @@ import msgspec
 
 from icloudfs.simulator.cloud import Cloud
 from icloudfs.simulator.message import Json
-from icloudfs.simulator.rows import ROOT_FOLDER, Album, Asset, Resource
+from icloudfs.simulator.rows import ROOT_FOLDER, SHARE_RECORD, Album, Asset, Resource, Share
 from icloudfs.simulator.zone import INDEXES, Zone
 
 _MASTER_RENDITIONS = {
@@ -112,6 +112,50 @@ def albums(cloud: Cloud) -> list[Json]:
         for zone in cloud.zones()
         for album in zone.albums()
         if album.title and (path := _path(zone, album)) is not None
+    ]
+
+
+def shared_albums(cloud: Cloud) -> list[Json]:
+    """Every shared album that can be read, with the photos in it, as they were added.
+
+    ``kind`` is ``modern`` or ``legacy``; ``album`` the name of the zone or the ``albumguid``; ``area`` the
+    database, '' where there is none.
+    """
+    modern = [
+        {
+            "kind": "modern",
+            "album": zone.name,
+            "area": zone.area,
+            "title": share.title,
+            "owner": zone.owner,
+            "mine": zone.owner == cloud.owner,
+            "people": list(share.people),
+            "photos": _shared_photos(zone),
+        }
+        for zone in cloud.zones()
+        if not zone.closed and isinstance(share := zone.rows.get(SHARE_RECORD), Share)
+    ]
+    legacy = [
+        {
+            "kind": "legacy",
+            "album": stream.guid,
+            "area": "",
+            "title": stream.title,
+            "owner": stream.owner,
+            "mine": stream.mine,
+            "people": [],
+            "photos": _shared_photos(stream.records),
+        }
+        for stream in cloud.streams.values()
+    ]
+    return modern + legacy
+
+
+def _shared_photos(zone: Zone) -> list[Json]:
+    return [
+        {**entry(zone, asset, []), "contributor": asset.contributor}
+        for asset in zone.assets()
+        if not asset.deleted
     ]
 
 

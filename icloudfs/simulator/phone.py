@@ -34,6 +34,7 @@ from icloudfs.simulator.rows import (
     Master,
     Row,
 )
+from icloudfs.simulator.sharing import Sharing
 from icloudfs.simulator.zone import Zone
 
 _FIRST_NUMBER = 10_000_000
@@ -57,6 +58,8 @@ class Phone:
         self._cloud = cloud
         self._developer = Developer(camera, random.Random(f"phone {seed}"))
         self._developer.taken_so_far = _FIRST_NUMBER
+        self.sharing = Sharing(cloud, camera, seed)
+        """What it does with shared albums."""
 
     # -- photos ----------------------------------------------------------------------------------
 

@@ -31,6 +31,11 @@ class ControlClient:
         found: list[dict[str, Any]] = json.loads(self._get("albums"))
         return found
 
+    def shared_albums(self) -> list[dict[str, Any]]:
+        """Every shared album of either kind; see manifest.shared_albums for the keys."""
+        found: list[dict[str, Any]] = json.loads(self._get("shared-albums"))
+        return found
+
     def counts(self) -> dict[str, Any]:
         return self._json("GET", "counts")
 

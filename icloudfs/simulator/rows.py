@@ -30,6 +30,8 @@ NameForm = Literal["bytes", "string", "missing"]
 ROOT_FOLDER = "----Root-Folder----"
 PROJECT_ROOT_FOLDER = "----Project-Root-Folder----"
 
+SHARE_RECORD = "cloudkit.zoneshare"
+
 KEPT_IN_TRASH = 30 * 86_400_000
 """How long what was deleted can be had back, in milliseconds."""
 
@@ -155,7 +157,7 @@ class Other(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 class Share(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """cloudkit.share: what a modern shared album is called, and who takes part (facts/cloudkit.md §1.13)."""
 
-    name: str = "cloudkit.zoneshare"
+    name: str = SHARE_RECORD
     created: int
     modified: int
     title: str

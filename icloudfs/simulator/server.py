@@ -21,6 +21,7 @@ from icloudfs.simulator.faults import Faults
 from icloudfs.simulator.library import LibraryPlan, build
 from icloudfs.simulator.phone import Phone
 from icloudfs.simulator.proxy import Authority, serve_tunnel
+from icloudfs.simulator.sharing import add_shared_albums
 from icloudfs.simulator.traffic import Traffic
 
 _HOST = "127.0.0.1"
@@ -71,6 +72,8 @@ class Simulator:
         self.cloud: Cloud
         self.cloud, camera = build(plan)
         self.account = account or Account()
+        self.cloud.dsid = self.account.dsid
+        add_shared_albums(plan, self.cloud)
         self.phone = Phone(self.cloud, camera, plan.seed)
         self.application = Application(self.cloud, self.account, self.phone, latency)
 

@@ -23,7 +23,16 @@ from icloudfs.simulator.message import Json, Request, Response, json_response
 ROOT = "/setup/ws/1"
 _PARTITION = "p61"
 _OTHER_PCS = ("Documents", "News", "Notes", "Cloudkit", "Mail", "Safari")
-_SERVICES = ("drivews", "docws", "contacts", "calendar", "findme", "reminders", "uploadimagews")
+_SERVICES = (
+    "drivews",
+    "docws",
+    "contacts",
+    "calendar",
+    "findme",
+    "reminders",
+    "sharedstreams",
+    "uploadimagews",
+)
 
 Handler = Callable[[Request], Response]
 

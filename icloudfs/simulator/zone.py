@@ -11,6 +11,7 @@ from __future__ import annotations
 import bisect
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from icloudfs.simulator import rows, synctoken
 from icloudfs.simulator.indexing import Indexing
@@ -24,6 +25,8 @@ _FIRST_POSITION = 190_000
 _FIRST_TAG = 200_000
 
 Key = tuple[float, str]
+Holding = Literal["library", "album", "other"]
+"""What a zone is: a photo library, a shared album, or neither."""
 
 
 class Index:
@@ -103,12 +106,13 @@ class Page:
 class Zone:
     """One photo library, or one of the zones that are none."""
 
-    def __init__(self, name: str, owner: str, area: Area, *, photos: bool = True) -> None:
+    def __init__(self, name: str, owner: str, area: Area, *, holding: Holding = "library") -> None:
         self.name = name
         self.owner = owner
         self.area: Area = area
-        self.photos = photos
-        """Whether it has the indexes of a photo library."""
+        self.holding: Holding = holding
+        self.closed = ""
+        """The code that answers every call about it, if it is still named and no longer readable."""
         self.indexing: Indexing | None = None
         """Set for a library that Apple is, or was, indexing."""
         self.device = "9DD8A0C1B2E34F5566778899AABBCCDD00112233445566778899AABBCCDDEEFF"
@@ -123,6 +127,11 @@ class Zone:
         self._albums: dict[str, Album] = {}
 
     # -- what is in it ---------------------------------------------------------------------------
+
+    @property
+    def photos(self) -> bool:
+        """Whether it has the indexes of a photo library."""
+        return self.holding == "library"
 
     @property
     def wire_id(self) -> Json:
@@ -190,6 +199,12 @@ class Zone:
         self.rows[name] = gone
         self._log_change(name)
         self._reindex(old, gone)
+
+    def lose(self, name: str) -> None:
+        """Let a record be gone without a trace, not even a tombstone. Raises KeyError."""
+        old = self.rows.pop(name)
+        self._log[self._latest.pop(name)] = None
+        self._reindex(old, Gone(name))
 
     def amend(self, row: Row) -> None:
         """Change a record without a word in the log, as happens to masters on restore."""

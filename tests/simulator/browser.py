@@ -35,6 +35,7 @@ class Browser:
         self.session_token = ""
         self.trust_token = ""
         self.database = ""
+        self.streams = ""
 
     async def auth(
         self, method: str, path: str, body: object = None, **headers: str
@@ -119,6 +120,7 @@ class Browser:
         )
         services = answer.json().get("webservices", {})
         self.database = services.get("ckdatabasews", {}).get("url", self.database)
+        self.streams = services.get("sharedstreams", {}).get("url", self.streams)
         return answer
 
     async def sign_in(self, account: Account) -> None:
