@@ -28,6 +28,10 @@ from tests.whole.local_icloud import Entry, LocalICloud
 
 PRIMARY = "PrimarySync"
 ALL = "All Photos"
+ALBUM_PAGE = 66
+"""Photos on a page of an album: each is three records of the 200 (facts/cloudkit.md §1.12)."""
+ALBUM_PITCH = 100
+"""How far apart rclone asks for such pages."""
 LIBRARIES = ("Library", "Shared Library")
 SMART = {
     "Favorites": "Favorites",
@@ -61,6 +65,8 @@ class Truth:
         """Assets that were changed on the phone without their masters."""
         self.changed_in_shared: set[str] = set()
         """Assets that came, went or changed in a shared library."""
+        self.behind_pages: set[tuple[str, str]] = set()
+        """Place and asset of what ever was where rclone does not look in an album."""
         self.look()
 
     def look(self) -> None:
@@ -70,6 +76,7 @@ class Truth:
         self.stems = Counter(_stem(e["filename"]).casefold() for e in self.entries.values())
         self.albums = self._icloud.control.albums()
         self.titles = Counter((a["zone"], *a["path"]) for a in self.albums)
+        self.behind_pages.update(self._behind_pages())
         for entry in self.entries.values():
             for one in entry["renditions"]:
                 self._owners[entry["zone"], one["checksum"]].add(entry["asset"])
@@ -90,6 +97,19 @@ class Truth:
         """The one photo that iCloud calls so."""
         (asset,) = (str(e["asset"]) for e in self.entries.values() if e["filename"] == filename)
         return asset
+
+    def _behind_pages(self) -> Iterator[tuple[str, str]]:
+        """Place and photo of what is at rank 66 to 99 of a hundred of an album, as iCloud lists it."""
+        for album in self.albums:
+            listed = [self.entries[name] for name in album["members"]]
+            listed = [e for e in listed if not (e["hidden"] or e["deleted"])]
+            listed.sort(key=lambda e: (-(e["taken"] or 0), e["asset"]))
+            place = "/".join((album["zone"], "Albums", *album["path"]))
+            yield from (
+                (place, entry["asset"])
+                for rank, entry in enumerate(listed)
+                if rank % ALBUM_PITCH >= ALBUM_PAGE
+            )
 
     def album(self, title: str) -> str:
         """The one album or folder of this title."""
@@ -383,6 +403,15 @@ def _is_in_overwritten_album(finding: Finding, truth: Truth) -> bool:
     )
 
 
+def _was_behind_a_page(finding: Finding, truth: Truth) -> bool:
+    ours = finding.pair.ours
+    return (
+        _is_only_ours(finding)
+        and ours is not None
+        and (finding.pair.place, ours.asset) in truth.behind_pages
+    )
+
+
 def _has_no_date(finding: Finding, truth: Truth) -> bool:
     ours, theirs = finding.pair.ours, finding.pair.theirs
     return (
@@ -414,6 +443,11 @@ DIFFERENCES = (
         "rclone shows one of several albums of the same name",
         "facts/peers.md §5, Names: equal-named albums overwrite each other",
         _is_in_overwritten_album,
+    ),
+    Difference(
+        "rclone asks for an album's photos a hundred apart, and a page of it holds 66",
+        "rclone#9955: of 68 photos 66 are shown; facts/cloudkit.md §1.12",
+        _was_behind_a_page,
     ),
     Difference(
         "a photo without a date is from 1970 in rclone, in icloudfs from when it was added",
