@@ -48,6 +48,26 @@ def show(service: Any) -> Json:
         "second_factor": bool(service.requires_2fa),
         "trusted": bool(service.is_trusted_session),
         "libraries": {key: _library(libraries[key]) for key in _photo_libraries(libraries)},
+        "others": [key for key in libraries if key not in _photo_libraries(libraries)],
+    }
+
+
+def shared_albums(service: Any, target: str) -> Json:
+    """Every shared album of the older kind, and the original of each of its photos in ``target``."""
+    return {
+        "albums": [
+            {
+                "album": album.id,
+                "name": album.name,
+                "sharing": album.sharing_type,
+                "count": len(album),
+                "files": [
+                    _downloaded(photo, "original", Path(target, f"{at}-{number}"))
+                    for number, photo in enumerate(album.photos)
+                ],
+            }
+            for at, album in enumerate(service.photos.libraries["shared"].albums)
+        ]
     }
 
 
@@ -74,8 +94,8 @@ def download(service: Any, target: str) -> Json:
 
 
 def _photo_libraries(libraries: Any) -> list[str]:
-    """Those with photos: pyicloud also lists zones of other programs and the legacy shared albums."""
-    return [key for key in libraries if key == "root" or key.startswith("shared:")]
+    """Those with photos: pyicloud also lists shared albums of either kind, and zones of other programs."""
+    return [key for key in libraries if key == "root" or key.startswith("shared:SharedSync-")]
 
 
 def _all_photos(library: Any) -> Iterator[Any]:
@@ -134,6 +154,7 @@ _COMMANDS: dict[str, Callable[..., Json]] = {
     "show": show,
     "changes": changes,
     "download": download,
+    "shared-albums": shared_albums,
 }
 
 
