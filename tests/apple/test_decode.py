@@ -91,6 +91,15 @@ def test_an_asset() -> None:
     assert found.adjustment == ""
 
 
+def test_what_was_restored_says_null() -> None:
+    """A restore writes null (facts/cloudkit.md §1.12)."""
+    null = {"value": None, "type": "INT64"}
+    for kind in ("CPLMaster", "CPLAsset"):
+        found = read(wire.envelope(kind, "x", {"isDeleted": null, "isExpunged": null}))
+        assert isinstance(found, Master | Asset)
+        assert not found.deleted
+
+
 def test_albums_and_relations() -> None:
     fields = {
         "albumNameEnc": encrypted(b"Sea"),
@@ -121,6 +130,7 @@ def test_what_is_gone_or_refused() -> None:
     assert read(gone) == Tombstone("x")
     assert read(wire.envelope("CPLAsset", "x", {}, deleted=True)) == Tombstone("x")
     assert read({"recordName": "x", "recordType": None}) == Tombstone("x")
+    assert read({"recordName": "a-IN-b", "deleted": True}) == Tombstone("a-IN-b")
     refused = {"recordName": "x", "serverErrorCode": "NOT_FOUND", "reason": "Record not found"}
     assert read(refused) == Refused("x", "NOT_FOUND", "Record not found")
     assert read(wire.envelope("CPLMemory", "m", {})) == Other("m", "CPLMemory")

@@ -32,6 +32,10 @@ ACTIONS: dict[str, list[Action]] = {
     "favourite and back": [lambda phone, a: phone.favorite(a), lambda p, a: p.unfavorite(a)],
     "hide and back": [lambda phone, a: phone.hide(a), lambda phone, a: phone.unhide(a)],
     "delete and restore": [lambda phone, a: phone.delete(a), lambda phone, a: phone.restore(a)],
+    "delete and restore by removal": [
+        lambda phone, a: phone.delete(a),
+        lambda phone, a: phone.restore(a, by_removal=True),
+    ],
     "delete and purge": [lambda phone, a: phone.delete(a), lambda phone, a: phone.purge(a)],
     "duplicate, purge the first": [lambda p, a: p.duplicate(a), lambda phone, a: phone.purge(a)],
     "redate": [lambda phone, a: phone.redate(a, -1000, 7200)],
@@ -152,6 +156,31 @@ async def test_a_shared_library_comes_and_goes(tmp_path: Path, area: str) -> Non
         assert len(client.zones) == 1
         assert metadata.get(client.reader, metadata.sync_token_key(zone)) is None
         await assert_right(account, client)
+
+
+@pytest.mark.parametrize("theirs", [False, True])
+async def test_a_shared_album_is_no_library(tmp_path: Path, theirs: bool) -> None:
+    """Nothing shows them yet: their zones come and go, and are never asked for (facts/cloudkit.md §1.13)."""
+    async with lab(tmp_path) as account:
+        client, sharing = account.client(), account.phone.sharing
+        album = sharing.create_shared_album("Garden", theirs=theirs)
+        await client.sync()
+        zones = client.zones
+
+        async def nothing_new() -> None:
+            account.calls()
+            await client.sync()
+            assert account.calls() == 2
+            assert client.zones == zones
+            await assert_right(account, client)
+
+        asset = sharing.add_to_shared_album(album, "live")
+        await nothing_new()
+        sharing.remove_from_shared_album(album, asset)
+        sharing.rename_shared_album(album, "Balcony")
+        await nothing_new()
+        sharing.leave_shared_album(album)
+        await nothing_new()
 
 
 async def test_a_library_that_went_while_the_databases_token_was_lost(tmp_path: Path) -> None:
