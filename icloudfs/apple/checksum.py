@@ -3,8 +3,9 @@
     fileChecksum = base64( 0x01 ‖ SHA1( SALT ‖ content ) )
 
 Source: facts/sign-in.md §0.1 and facts/cloudkit.md §0.1, proven there on both complete originals that
-exist in recorded traffic, and confirmed by others on 240 downloads, edited ones included (§1.12 there); the
-algorithm is that of InflatableDonkey's ``FileDigestA`` and rustpush's ``mmcs.rs``. The first byte is a type. 0x01, 0x02 and 0x0B (each with or without bit 0x80) use the
+exist in recorded traffic, and confirmed by others on 240 downloads, edited ones included
+(facts/cloudkit.md §1.12); the algorithm is that of InflatableDonkey's ``FileDigestA`` and rustpush's
+``mmcs.rs``. The first byte is a type. 0x01, 0x02 and 0x0B (each with or without bit 0x80) use the
 digest above; 0x04 is keyed and cannot be checked from the content alone. An unknown type is therefore
 "cannot verify", never "does not match".
 """

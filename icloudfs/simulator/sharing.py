@@ -140,9 +140,12 @@ class Sharing:
 
         ZONE_NOT_FOUND: the zone is gone. ACCESS_DENIED: it is still named, and every call about it is
         refused. NOT_FOUND: its share record is gone, the photos are there. Raises ValueError for another.
+        A legacy album is listed no more, whatever the code.
         """
         if code not in _WITHDRAWN:
             raise ValueError(f"an album is withdrawn by one of {', '.join(_WITHDRAWN)}")
+        if album in self._cloud.streams:
+            return self.leave_shared_album(album)
         zone = self._modern(album)
         self._clock.tick()
         match code:

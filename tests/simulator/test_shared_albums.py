@@ -328,6 +328,10 @@ async def test_the_ctag_of_a_legacy_album_changes_with_it(sim: Simulator, servic
     assert (await service.albums())[guid]["albumctag"] == tags[-1]
     phone.leave_shared_album(guid)
     assert guid not in await service.albums()
+    other = phone.create_shared_album("Yard", legacy=True, theirs=True)
+    assert other in await service.albums()
+    phone.withdraw_shared_album(other)
+    assert other not in await service.albums()
 
 
 async def test_the_legacy_service_wants_a_session(
