@@ -56,7 +56,7 @@ def authority(common_scratch: Scratch) -> Path:
 @pytest.fixture(scope="session")
 def _common_icloud(common_scratch: Scratch, authority: Path) -> Iterator[LocalICloud]:
     icloud = LocalICloud(common_scratch, "--proxy-port", "0", "--ca-file", str(authority))
-    icloud.control.switch(unpadded_a_too=True)
+    icloud.control.switch(unpadded_a_too=True, relations_count=True)
     yield icloud
     icloud.stop()
 
