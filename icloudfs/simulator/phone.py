@@ -166,10 +166,11 @@ class Phone:
         self._account_for(zone)
         return asset
 
-    def restore(self, asset: str, *, by_removal: bool = False) -> str:
-        """Take it out of Recently Deleted: the asset alone, ``isDeleted`` and ``isExpunged`` null.
+    def restore(self, asset: str, *, as_null: bool = False) -> str:
+        """Take it out of Recently Deleted: the asset alone, ``isDeleted`` absent.
 
-        By removal ``isDeleted`` is absent instead. Both occur (facts/cloudkit.md §1.12; §1.7).
+        What is written to restore it is ``isDeleted`` and ``isExpunged`` null (facts/cloudkit.md §1.12), which
+        in CloudKit removes a field; ``as_null``, it comes back as it was written. pyicloud reads no null.
         """
         zone, row = self._find(asset)
         if (master := zone.master(row.master)) is not None and master.deleted:
@@ -177,7 +178,7 @@ class Phone:
         return self._update(
             asset,
             deleted=False,
-            restored=not by_removal,
+            restored=as_null,
             trashed=0,
             trash_reason=None,
             deleted_by="",

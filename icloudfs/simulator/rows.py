@@ -88,7 +88,7 @@ class Asset(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     hidden: int | None = None
     deleted: bool = False
     restored: bool = False
-    """Taken out of the trash again, by a write of null instead of the fields' removal."""
+    """Taken out of the trash again, and its fields come as the null that was written."""
     trashed: int = 0
     trash_reason: int | None = None
     deleted_by: str = ""

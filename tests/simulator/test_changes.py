@@ -143,13 +143,13 @@ async def test_delta_shapes(sim: Simulator, browser: Browser) -> None:
     assert "trashReason" in asset["fields"]
     phone.restore(one.asset)
     (asset,) = await delta()
-    assert asset["fields"]["isDeleted"] == {"value": None, "type": "INT64"}
-    assert asset["fields"]["isExpunged"] == {"value": None, "type": "INT64"}
+    assert "isDeleted" not in asset["fields"]
     phone.delete(one.asset)
     await delta()
-    phone.restore(one.asset, by_removal=True)
+    phone.restore(one.asset, as_null=True)
     (asset,) = await delta()
-    assert "isDeleted" not in asset["fields"]
+    assert asset["fields"]["isDeleted"] == {"value": None, "type": "INT64"}
+    assert asset["fields"]["isExpunged"] == {"value": None, "type": "INT64"}
 
     twin = phone.duplicate(one.asset)
     assert kinds(await delta())[:2] == ["CPLMaster", "CPLAsset"]

@@ -32,9 +32,9 @@ ACTIONS: dict[str, list[Action]] = {
     "favourite and back": [lambda phone, a: phone.favorite(a), lambda p, a: p.unfavorite(a)],
     "hide and back": [lambda phone, a: phone.hide(a), lambda phone, a: phone.unhide(a)],
     "delete and restore": [lambda phone, a: phone.delete(a), lambda phone, a: phone.restore(a)],
-    "delete and restore by removal": [
+    "delete and restore as null": [
         lambda phone, a: phone.delete(a),
-        lambda phone, a: phone.restore(a, by_removal=True),
+        lambda phone, a: phone.restore(a, as_null=True),
     ],
     "delete and purge": [lambda phone, a: phone.delete(a), lambda phone, a: phone.purge(a)],
     "duplicate, purge the first": [lambda p, a: p.duplicate(a), lambda phone, a: phone.purge(a)],
