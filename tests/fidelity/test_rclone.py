@@ -550,6 +550,7 @@ def newcomer(clients: Path, scratch: Scratch) -> Iterator[tuple[Rclone, LocalICl
     """Not signed in, at a local iCloud of its own."""
     authority = scratch.folder / "authority.pem"
     icloud = LocalICloud(scratch, "--proxy-port", "0", "--ca-file", str(authority), assets=10)
+    icloud.control.switch(shared_lists=True)  # see conftest
     doors = {"HTTPS_PROXY": icloud.proxy_url, "SSL_CERT_FILE": str(authority)}
     yield Rclone(clients / "bin" / "rclone", icloud, scratch, doors), icloud
     icloud.stop()
