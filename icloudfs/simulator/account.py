@@ -29,6 +29,11 @@ class TrustedPhone:
 EscrowHeader = Literal["X-Apple-EDP", "X-Apple-PDP"]
 
 
+TrustRenewal = Literal["live", "sign-in", "never", "worthless", "unchanged"]
+"""Trust is made young on a live session; only right after a sign-in; not at all; by a token that accountLogin
+then refuses; by one that ends when the old one does."""
+
+
 @dataclass(frozen=True)
 class Account:
     """An Apple account. Lifetimes are in seconds."""
@@ -65,6 +70,8 @@ class Account:
     dsid: str = "1000000042"
     country: str = "USA"
     trust_lifetime: float = 30 * _DAY
+    trust_renewal: TrustRenewal = "live"
+    """What ``2sv/trust`` gives without a code (facts/sign-in.md §6.3)."""
     web_token_lifetime: float = 14 * _DAY
     pcs_lifetime: float = 3600.0
     url_lifetime: float = 900.0
@@ -83,6 +90,8 @@ class SignIn:
     """The second factor was given too, or none is needed."""
     escrow_open: bool = False
     """The second factor was given, and the password has to be proved once more."""
+    proof: Literal["", "trust", "code"] = ""
+    """What stood for the second factor, until ``2sv/trust`` has been called once."""
     pushed: bool = False
     texted: dict[int, str] = field(default_factory=dict)
     """The phones that a code was sent to, and how: ``sms`` or ``voice``."""
@@ -108,12 +117,24 @@ class Registry:
 
     def mint(self, kind: str, lifetime: float) -> str:
         """A new token, valid for ``lifetime`` seconds."""
+        return self.mint_until(kind, self._clock.wall() + lifetime)
+
+    def mint_until(self, kind: str, until: float) -> str:
+        """A new token, valid until then, in seconds since the epoch."""
         token = secrets.token_urlsafe(60) + "=" + "~" + secrets.token_urlsafe(4)
-        self._until.setdefault(kind, {})[token] = self._clock.wall() + lifetime
+        self._until.setdefault(kind, {})[token] = until
         return token
 
     def valid(self, kind: str, token: str | None) -> bool:
-        return bool(token) and self._until.get(kind, {}).get(token or "", 0) > self._clock.wall()
+        return bool(token) and self.until(kind, token) > self._clock.wall()
+
+    def until(self, kind: str, token: str | None) -> float:
+        """When it ends, in seconds since the epoch; 0 for one that is not known."""
+        return self._until.get(kind, {}).get(token or "", 0)
+
+    def latest(self, kind: str) -> float:
+        """When the last one of a kind ends, in seconds since the epoch; 0 if there is none."""
+        return max(self._until.get(kind, {}).values(), default=0)
 
     def forget(self, kind: str, token: str) -> None:
         self._until.get(kind, {}).pop(token, None)
@@ -134,6 +155,9 @@ class Doorkeeper:
         self.tokens = Registry(clock)
         self.pending: dict[str, Pending] = {}
         self.terms_accepted = False
+        self.address = "home"
+        """Where the clients are on the internet: a trust token is good only where it was got (§6.3)."""
+        self._got_at: dict[str, str] = {}
         self._sign_ins: dict[str, SignIn] = {}
         self._salt = _salt(account, zero=False)
         self._zero_salt = _salt(account, zero=True)
@@ -155,6 +179,16 @@ class Doorkeeper:
         """A device approves, for about an hour (§1.8)."""
         self.consented_until = self._clock.wall() + self.account.pcs_lifetime
         self.consent_asks = self.key_asks = 0
+
+    def mint_trust(self, until: float) -> str:
+        """A trust token for the address where the clients are; ``until`` is in seconds since the epoch."""
+        token = self.tokens.mint_until("trust", until)
+        self._got_at[token] = self.address
+        return token
+
+    def trusts(self, token: str | None) -> bool:
+        """From another address it is refused as one that has expired."""
+        return self.tokens.valid("trust", token) and self._got_at.get(token or "") == self.address
 
     def salt(self, switches: Switches) -> bytes:
         """The account's salt: the same for ever, as Apple's is."""

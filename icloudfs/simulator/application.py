@@ -6,6 +6,8 @@ the right one as well. The whole of the plain door is one origin.
 
 from __future__ import annotations
 
+from email.utils import formatdate
+
 import trio
 
 from icloudfs.simulator import content, database, identity, setup, streams
@@ -42,7 +44,7 @@ class Application:
         self.faults = Faults()
         self.traffic = Traffic()
         self.keeper = Doorkeeper(account, cloud.clock)
-        clock = cloud.clock
+        self._clock = clock = cloud.clock
         self._identity = Identity(self.keeper, self.faults, clock)
         self._setup = Setup(self.keeper, self.faults, clock)
         self._content = Content(cloud.storehouse, self.keeper, self.faults, clock)
@@ -57,6 +59,11 @@ class Application:
     async def answer(self, request: Request) -> Response:
         if request.path.startswith(CONTROL_ROOT):
             return await self._control.answer(request)
+        response = await self._answer(request)
+        response.headers.append(("Date", formatdate(self._clock.told(), usegmt=True)))
+        return response
+
+    async def _answer(self, request: Request) -> Response:
         kind = _kind(request.path)
         what = asked(request)
         call = self._begin(request, kind, what.name)

@@ -14,12 +14,18 @@ class Clock:
     """Both clocks; ``advance`` moves them together."""
 
     def __init__(self, now: int) -> None:
+        self.told_off = 0.0
+        """Seconds that the ``Date`` header is ahead of ``wall``: the client's clock seems to be behind by them."""
         self._advanced = 0.0
         self._record_ms = now
 
     def wall(self) -> float:
         """Seconds since the epoch, as sessions and URLs see it."""
         return time.time() + self._advanced
+
+    def told(self) -> float:
+        """Seconds since the epoch, as the ``Date`` header has them."""
+        return self.wall() + self.told_off
 
     def record(self) -> int:
         """Milliseconds since the epoch, as records see it, without moving on."""

@@ -66,6 +66,7 @@ class Control:
             ("POST", "clock"): self._advance,
             ("POST", "indexing"): self._index,
             ("POST", "sessions"): self._expire,
+            ("POST", "address"): self._move,
         }
 
     async def answer(self, request: Request) -> Response:
@@ -149,8 +150,9 @@ class Control:
         return json_response(asdict(self._faults.switches))
 
     async def _advance(self, request: Request, rest: str) -> Response:
-        self._cloud.clock.advance(float(request.json().get("seconds", 0)))
-        clock = self._cloud.clock
+        clock, body = self._cloud.clock, request.json()
+        clock.advance(float(body.get("seconds", 0)))
+        clock.told_off = float(body.get("told_off", clock.told_off))
         return json_response({"wall": clock.wall(), "record": clock.record()})
 
     async def _index(self, request: Request, rest: str) -> Response:
@@ -163,6 +165,10 @@ class Control:
         if rest != "expire":
             return _problem(404, "sessions can be expired, nothing else")
         return json_response({"expired": self._keeper.expire(str(request.json().get("what")))})
+
+    async def _move(self, request: Request, rest: str) -> Response:
+        self._keeper.address = str(request.json().get("address"))
+        return json_response({"address": self._keeper.address})
 
 
 def _problem(status: int, message: str) -> Response:

@@ -154,6 +154,11 @@ class Switches:
     """``serviceErrors``; the older spelling is ``service_errors``."""
     rscd_instead_of_status: bool = False
     """signin/complete answers 200 with the truth in ``X-Apple-I-Rscd``."""
+    trust_overlooked: bool = False
+    """signin/complete asks for a code although the trust token is good; accountLogin does not (§6.3)."""
+    certificate_expired: bool = False
+    """The TLS door shows one; it is made when a host is first asked for."""
+    certificate_not_yet_valid: bool = False
     account_locked: bool = False
     wrong_region: bool = False
     """accountLogin names the other region's domain, whatever was asked."""

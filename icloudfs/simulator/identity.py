@@ -155,11 +155,15 @@ class Identity:
         sign_in.password_given = True
         sign_in.complete = sign_in.escrow_open = False
         tokens = body.get("trustTokens") or []
-        trusted = any(self._keeper.tokens.valid("trust", str(token)) for token in tokens)
+        trusted = any(self._keeper.trusts(str(token)) for token in tokens)
+        if self._faults.switches.trust_overlooked:
+            trusted = False
         if self._keeper.account.two_factor == "none":
             return self._with_token(json_response({"authType": "sa"}, 412), "session-token")
         if self._keeper.account.stronger_password_wanted:
             return json_response({"authType": "hsa2"}, 412)
+        if trusted:
+            sign_in.proof = "trust"
         if trusted and self._keeper.account.escrow:
             sign_in.escrow_open = True
         elif trusted:
@@ -333,6 +337,7 @@ class Identity:
         account = self._keeper.account
         sign_in.complete = True
         sign_in.escrow_open = account.escrow is not None
+        sign_in.proof = "code"
         if self._faults.switches.code_accepted_with_409 or account.escrow:
             return self._valid(code, 409)
         if account.code_accepted_with != 204:
@@ -353,6 +358,7 @@ class Identity:
         if not sign_in.password_given or not request.json().get("signatureData"):
             return self._refused(400, "-20500", "Security key was not accepted", request)
         sign_in.complete = True
+        sign_in.proof = "code"
         return self._with_token(Response(204), "trusted-session-token")
 
     def _trust(self, request: Request, sign_in: SignIn) -> Response:
@@ -360,12 +366,34 @@ class Identity:
             return self._refused(401, "-1", "Sign in first", request)
         if self._keeper.account.two_factor == "none":
             return Response(404)
-        # Without the escrow a trust token is as good as none (facts/sign-in.md §6.1).
-        lifetime = 0.0 if sign_in.escrow_open else self._keeper.account.trust_lifetime
+        if not self._may_be_trusted(sign_in):
+            return self._refused(401, "-1", "Verify your identity first", request)
+        renewal = self._keeper.account.trust_renewal
+        until = self._clock.wall() + self._keeper.account.trust_lifetime
+        if sign_in.proof != "code" and renewal == "unchanged":
+            until = self._keeper.tokens.latest("trust")
+        if sign_in.escrow_open:
+            until = 0.0  # without escrow a trust token is as good as none (§6.1)
+        worthless = sign_in.proof != "code" and renewal == "worthless"
+        sign_in.proof = ""
         response = Response(204)
-        trust = self._keeper.tokens.mint("trust", lifetime)
-        response.headers.append(("X-Apple-TwoSV-Trust-Token", trust))
+        if worthless:
+            response.headers += [
+                ("X-Apple-TwoSV-Trust-Token", secrets.token_urlsafe(60)),
+                ("X-Apple-Session-Token", secrets.token_urlsafe(60)),
+            ]
+            return response
+        response.headers.append(("X-Apple-TwoSV-Trust-Token", self._keeper.mint_trust(until)))
         return self._with_token(response, "trusted-session-token")
+
+    def _may_be_trusted(self, sign_in: SignIn) -> bool:
+        """After a code always; without one as the account has it (facts/sign-in.md §6.3)."""
+        match self._keeper.account.trust_renewal:
+            case "sign-in":
+                return sign_in.proof != ""
+            case "never":
+                return sign_in.proof == "code"
+        return True
 
     # -- answers ---------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ host names, real cookies, and ``Secure`` meaning what it says.
 from __future__ import annotations
 
 import ssl
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import h11
@@ -16,12 +17,16 @@ import trio
 import trustme
 
 from icloudfs.simulator.door import Answering, serve_connection
+from icloudfs.simulator.faults import Faults
+
+_A_DAY = timedelta(days=1)
 
 
 class Authority:
     """A certificate authority of its own, and the certificates it has minted so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
         self._ca = trustme.CA(organization_name="icloudfs simulator")
         self._contexts: dict[str, ssl.SSLContext] = {}
 
@@ -29,6 +34,15 @@ class Authority:
     def certificate(self) -> bytes:
         """The authority's certificate, PEM: what a client has to trust."""
         return self._ca.cert_pem.bytes()
+
+    def _validity(self) -> tuple[datetime | None, datetime | None]:
+        """From when and until when a certificate holds; None leaves it to the authority."""
+        now = datetime.now(UTC)
+        if self._faults.switches.certificate_not_yet_valid:
+            return now + _A_DAY, None
+        if self._faults.switches.certificate_expired:
+            return None, now - _A_DAY
+        return None, None
 
     def write_to(self, path: Path) -> None:
         path.write_bytes(self.certificate)
@@ -38,7 +52,8 @@ class Authority:
         if host not in self._contexts:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             context.set_alpn_protocols(["http/1.1"])
-            self._ca.issue_cert(host).configure_cert(context)
+            begins, ends = self._validity()
+            self._ca.issue_cert(host, not_before=begins, not_after=ends).configure_cert(context)
             self._contexts[host] = context
         return self._contexts[host]
 

@@ -75,6 +75,14 @@ class ControlClient:
         """Apple is still indexing every library for so long; 0: it has just finished."""
         self._json("POST", "indexing", {"seconds": seconds, "state": state})
 
+    def tell_time(self, off: float) -> None:
+        """Let the ``Date`` header be ahead by so many seconds."""
+        self._json("POST", "clock", {"told_off": off})
+
+    def move_to(self, address: str) -> None:
+        """Be at another place in the internet: trust tokens got elsewhere are refused."""
+        self._json("POST", "address", {"address": address})
+
     def expire(self, what: str) -> int:
         """End sessions: ``web-token``, ``trust``, ``session-token``, ``pcs``, ``all`` …"""
         return int(self._json("POST", "sessions/expire", {"what": what})["expired"])

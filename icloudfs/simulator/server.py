@@ -89,6 +89,14 @@ class Simulator:
         """Let time pass: tokens, URLs and trust grow older."""
         self.cloud.clock.advance(seconds)
 
+    def tell_time(self, off: float) -> None:
+        """Let the ``Date`` header be ahead by so many seconds."""
+        self.cloud.clock.told_off = off
+
+    def move_to(self, address: str) -> None:
+        """Be at another place in the internet: trust tokens got elsewhere are refused."""
+        self.application.keeper.address = address
+
     def expire(self, what: str) -> int:
         """End sessions of a kind; see account.Doorkeeper.expire."""
         return self.application.keeper.expire(what)
@@ -106,7 +114,7 @@ class Simulator:
             tls: int | None = None
             certificate = b""
             if proxy_port is not None:
-                authority = Authority()
+                authority = Authority(self.application.faults)
                 certificate = authority.certificate
                 if ca_file is not None:
                     authority.write_to(ca_file)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Callable
 
@@ -12,6 +13,7 @@ from icloudfs.simulator.clock import Clock
 from icloudfs.simulator.cookies import (
     PCS_COOKIES,
     REPAIR,
+    TRUST,
     WEB_TOKEN,
     Header,
     delete_cookie,
@@ -78,13 +80,16 @@ class Setup:
         trusted = tokens.valid("trusted-session-token", token)
         if not trusted and not tokens.valid("session-token", token):
             return _misdirected("Invalid Session Token")
-        trusted = trusted or tokens.valid("trust", str(body.get("trustToken") or ""))
+        trust = str(body.get("trustToken") or "")
+        trusted = trusted or self._keeper.trusts(trust)
         headers = self._login_cookies(request)
         if self._keeper.account.repair_needed:
             until = self._clock.wall() + self._keeper.account.web_token_lifetime
             headers.append(set_cookie(request, REPAIR, secrets.token_urlsafe(30), until))
         elif trusted:
             headers += self._trusted_cookies(request)
+        if trusted and self._keeper.trusts(trust):
+            headers.append(self._trust_cookie(request, tokens.until("trust", trust)))
         return json_response(self._account(request, trusted=trusted), headers=headers)
 
     def _validate(self, request: Request) -> Response:
@@ -141,14 +146,17 @@ class Setup:
         account = self._keeper.account
         until = self._clock.wall() + account.web_token_lifetime
         headers = [self.web_token(request)]
-        trust = f"X-APPLE-WEBAUTH-HSA-TRUST-{secrets.token_hex(8)}"
-        headers.append(set_cookie(request, trust, secrets.token_hex(24), until))
         for name in _OTHER_PCS:
             value = secrets.token_urlsafe(30)
             headers.append(set_cookie(request, f"X-APPLE-WEBAUTH-PCS-{name}", value, until))
         if not account.advanced_data_protection:
             headers += self._pcs_cookies(request)
         return headers
+
+    def _trust_cookie(self, request: Request, until: float) -> Header:
+        """It ends when the trust does (facts/sign-in.md §6.3)."""
+        owner = hashlib.sha256(self._keeper.account.dsid.encode()).hexdigest()[:16]
+        return set_cookie(request, f"{TRUST}-{owner}", secrets.token_hex(24), until)
 
     def web_token(self, request: Request) -> Header:
         """A new web token, as a cookie; database answers hand one out now and then."""

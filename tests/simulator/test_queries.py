@@ -261,3 +261,17 @@ async def test_oddities_are_there(browser: Browser) -> None:
     } <= prefixes
     refs = [a["fields"]["masterRef"]["value"]["recordName"] for a in assets]
     assert len(set(refs)) == len(refs) - 1
+
+
+async def test_an_account_without_photos_has_no_personal_library() -> None:
+    sim = Simulator(LibraryPlan(assets=0, photos=False, shared="none"))
+    async with sim.running() as address, httpx.AsyncClient(trust_env=False, verify=False) as http:
+        browser = Browser(http, address.endpoints)
+        await browser.sign_in(sim.account)
+        zones = (await browser.ask("zones/list", {}))["zones"]
+        assert zones and all(z["zoneID"]["zoneName"] != "PrimarySync" for z in zones)
+        answer = await browser.call(
+            "records/query",
+            {"query": {"recordType": "CheckIndexingState"}, "zoneID": {"zoneName": "PrimarySync"}},
+        )
+        assert answer.json()["serverErrorCode"] == "ZONE_NOT_FOUND"

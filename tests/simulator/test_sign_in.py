@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from email.utils import parsedate_to_datetime
 
 import httpx
 import pytest
@@ -12,7 +14,7 @@ from click.testing import CliRunner
 
 from icloudfs.cli import icloudfs
 from icloudfs.simulator import KINDS, Account, Address, LibraryPlan, Simulator
-from icloudfs.simulator.account import EscrowHeader
+from icloudfs.simulator.account import EscrowHeader, TrustRenewal
 from tests.simulator.browser import Browser
 
 TINY = LibraryPlan(assets=3, oddities=False, other_zones=False)
@@ -348,3 +350,82 @@ def test_every_kind_of_account_is_listed_in_help() -> None:
         for name, kind in KINDS.items():
             assert f"{name}  " in shown
             assert " ".join(kind.says.split()) in " ".join(shown.split())
+
+
+# -- trust -----------------------------------------------------------------------------------------
+
+DAY = 86_400.0
+
+
+def _trust_ends(browser: Browser) -> float:
+    """The ``Expires`` of the cookie that says how long the browser is trusted."""
+    (cookie,) = (c for c in browser.http.cookies.jar if "HSA-TRUST" in c.name)
+    assert cookie.expires is not None
+    return float(cookie.expires)
+
+
+async def test_the_trust_cookie_ends_when_the_trust_does(sim: Simulator, browser: Browser) -> None:
+    now = sim.cloud.clock.wall()
+    assert _trust_ends(browser) == pytest.approx(now + 30 * DAY, abs=60)
+    sim.advance(10 * DAY)
+    await browser.account_login()
+    assert _trust_ends(browser) == pytest.approx(now + 30 * DAY, abs=60)
+
+
+async def test_trust_is_good_only_at_the_address_where_it_was_got(
+    sim: Simulator, browser: Browser
+) -> None:
+    sim.move_to("café")
+    assert (await browser.password(sim.account)).status_code == 409
+    sim.move_to("home")
+    assert (await browser.password(sim.account)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("renewal", "live", "after_sign_in"),
+    [("live", 204, 204), ("sign-in", 401, 204), ("never", 401, 401)],
+)
+async def test_trust_is_made_young_as_the_account_has_it(
+    renewal: TrustRenewal, live: int, after_sign_in: int
+) -> None:
+    async with at_home(Account(trust_renewal=renewal)) as (sim, browser):
+        await browser.sign_in(sim.account)
+        first = browser.trust_token
+        sim.advance(10 * DAY)
+        assert (await browser.auth("GET", "/2sv/trust")).status_code == live
+        assert (browser.trust_token != first) == (live == 204)
+        assert (await browser.password(sim.account)).status_code == 200
+        assert (await browser.auth("GET", "/2sv/trust")).status_code == after_sign_in
+        assert (browser.trust_token != first) == (after_sign_in == 204)
+
+
+async def test_trust_that_is_made_young_in_vain() -> None:
+    async with at_home(Account(trust_renewal="worthless")) as (sim, browser):
+        await browser.sign_in(sim.account)
+        assert (await browser.auth("GET", "/2sv/trust")).status_code == 204
+        assert (await browser.account_login()).status_code == 421
+    async with at_home(Account(trust_renewal="unchanged")) as (sim, browser):
+        await browser.sign_in(sim.account)
+        ends = _trust_ends(browser)
+        sim.advance(10 * DAY)
+        assert (await browser.auth("GET", "/2sv/trust")).status_code == 204
+        await browser.account_login()
+        assert _trust_ends(browser) == pytest.approx(ends, abs=2)
+
+
+async def test_a_code_may_be_asked_for_although_the_trust_is_good(
+    sim: Simulator, browser: Browser
+) -> None:
+    sim.faults.switch(trust_overlooked=True)
+    assert (await browser.password(sim.account)).status_code == 409
+    assert (await browser.account_login()).json()["hsaTrustedBrowser"] is True
+
+
+async def test_every_answer_tells_the_time(sim: Simulator, browser: Browser) -> None:
+    def told(answer: httpx.Response) -> float:
+        return parsedate_to_datetime(answer.headers["Date"]).timestamp()
+
+    assert told(await browser.setup("/validate")) == pytest.approx(time.time(), abs=60)
+    sim.advance(3600)
+    sim.tell_time(-600)
+    assert told(await browser.setup("/validate")) == pytest.approx(time.time() + 3000, abs=60)
