@@ -13,6 +13,7 @@ import logging
 import math
 import os
 import shutil
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from icloudfs.control import messages
 from icloudfs.desktop.desktop import Desktop
 from icloudfs.desktop.seeder import Seeder
 from icloudfs.desktop.seeds import DATABASE, Seeds, thumbnails_directory
-from icloudfs.errors import IcloudfsError, LoginNeeded, Offline, one_error
+from icloudfs.errors import IcloudfsError, LoginNeeded, NoPhotos, Offline, one_error
 from icloudfs.library import Library, SyncResult, opened
 from icloudfs.mount import answering, mount_table, mounting
 from icloudfs.mount.acting import acting
@@ -39,12 +40,17 @@ from icloudfs.notice import SignInNotice
 from icloudfs.standing import Standing
 from icloudfs.state import catalogue
 from icloudfs.sync.schedule import Schedule
+from icloudfs.sync.sync import demand_photos
 from icloudfs.tree.changes import Change
+from icloudfs.trust import Trust
 
 log = logging.getLogger(__name__)
 
 _THUMBNAIL_FIRST = 1.0
 """Seconds that a folder which is open may hear later of a new photo, so that its thumbnail is there by then."""
+
+_LOOK_AT_TRUST = 60.0
+"""Seconds between two looks whether the sign-in is to be made young again. A look asks no network."""
 
 _PAUSE_AFTER_BUG = 30.0
 """Seconds until a task that failed in an unforeseen way is begun again."""
@@ -76,6 +82,17 @@ async def _prepare(library: Library) -> None:
     if not library.icloud.store.session.is_usable:
         raise LoginNeeded(f"Nobody is signed in as {library.settings.username}.")
     await library.icloud.ensure_session()
+    await _demand_photos(library)
+
+
+async def _demand_photos(library: Library) -> None:
+    """A folder that stays empty for good is of no use. Whatever else is in the way may pass."""
+    try:
+        await demand_photos(library.icloud.photos)
+    except NoPhotos:
+        raise
+    except IcloudfsError as error:
+        log.info("whether there are photos is not known yet: %s", error)
 
 
 class _Mount:
@@ -122,6 +139,7 @@ class _Mount:
             def mounted() -> None:
                 nursery.start_soon(self._keep_going, self._tell_kernel)
                 nursery.start_soon(self._keep_going, self._schedule.run)
+                nursery.start_soon(self._keep_going, self._stay_signed_in)
                 nursery.start_soon(self._keep_going, self._neighbours.run)
                 if self._seeder is not None:
                     nursery.start_soon(self._keep_going, self._seeder.run)
@@ -160,6 +178,16 @@ class _Mount:
         _log_sync(result)
         if self._seeder is not None:
             self._seeder.synced()
+
+    async def _stay_signed_in(self) -> None:
+        """Before each sync, and while one takes long or there is none for days."""
+        icloud = self._library.icloud
+        while True:
+            await icloud.stay_signed_in()
+            trust, now = Trust.of(icloud.store.session), time.time()
+            if trust.ends_soon(now):
+                await self._notice.trust_ends(trust.until, trust.complaint(now))
+            await trio.sleep(_LOOK_AT_TRUST)
 
     async def _keep_going(self, task: Callable[[], Awaitable[None]]) -> None:
         """A bug in what runs beside the mount must not take the mount away: note it, begin again."""

@@ -11,13 +11,14 @@ from pathlib import Path
 import msgspec
 import trio
 
-from icloudfs.apple import SessionStore
+from icloudfs.apple import SessionStore, clock
 from icloudfs.config import Settings
 from icloudfs.errors import IcloudfsError
 from icloudfs.mount import mount_table
 from icloudfs.mount.fusermount import DEVICE
 from icloudfs.mount.limits import CONNECTIONS
 from icloudfs.state.database import connect, database_path
+from icloudfs.trust import RENEW, Trust
 
 _FUSE_CONF = Path("/etc/fuse.conf")
 _RELEASED = 1_790_000_000
@@ -27,8 +28,6 @@ _ROOM_AT_LEAST = 1 << 30
 """Bytes of disk below which reading photos soon fails."""
 _PATIENCE = 2.0
 """Seconds for a mount to answer."""
-_WARN_BEFORE = 5 * 86_400
-"""Seconds that a person may need to find the time for a code."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -85,7 +84,11 @@ def _background(settings: Settings) -> Finding:  # noqa: ARG001
     return Finding(about, False, "photos are read without read-ahead until they are whole", mend)
 
 
-def _clock(settings: Settings) -> Finding:  # noqa: ARG001
+def _clock(settings: Settings) -> Finding:
+    """As Apple's servers saw it the last time; and this program did not exist before it was released."""
+    off = SessionStore(settings.cookie_directory, settings.username).session.clock_off
+    if off:
+        return Finding("clock", False, clock.sentence(off), "sudo timedatectl set-ntp true")
     if time.time() < _RELEASED:
         return Finding("clock", False, time.strftime("it says %F"), "sudo timedatectl set-ntp true")
     return Finding("clock", True, time.strftime("%F %T"))
@@ -117,10 +120,9 @@ def _sign_in(settings: Settings) -> Finding:
     session = SessionStore(settings.cookie_directory, settings.username).session
     if not session.is_usable:
         return Finding("sign-in", False, "nobody is signed in", "icloudfs login")
-    left = session.trusted_until / 1000 - time.time()
-    if session.trusted_until and left < _WARN_BEFORE:
-        says = f"Apple's trust ends in about {max(left, 0) / 86_400:.0f} days"
-        return Finding("sign-in", False, says, "icloudfs login")
+    trust, now = Trust.of(session), time.time()
+    if trust.until and (trust.until <= now or trust.ends_soon(now)):
+        return Finding("sign-in", False, trust.told(now), RENEW)
     return Finding("sign-in", True, f"as {settings.username}")
 
 

@@ -70,6 +70,13 @@ class NotSupported(IcloudfsError):
     exit_code = 15
 
 
+class NoPhotos(IcloudfsError):
+    """The account has no iCloud Photos, or they were never switched on."""
+
+    exit_code = 20
+    hint = "Turn on iCloud Photos on a device, then sign in at https://www.icloud.com once."
+
+
 class LoginNeeded(IcloudfsError):
     """There is no session, or Apple no longer accepts it."""
 
@@ -85,6 +92,13 @@ class Offline(IcloudfsError):
 
     exit_code = 5
     hint = "Check the network connection; what is cached stays readable."
+
+
+class WrongClock(Offline):
+    """This computer's clock is wrong: no certificate verifies, or every session has ended when it begins."""
+
+    exit_code = 21
+    hint = "Set the clock: sudo timedatectl set-ntp true."
 
 
 class Throttled(IcloudfsError):

@@ -32,7 +32,7 @@ from icloudfs.connection import connected
 from icloudfs.control import client, messages, server
 from icloudfs.control.messages import Request
 from icloudfs.control.socket import socket_path
-from icloudfs.errors import AlreadyRunning, ConfigError, one_error
+from icloudfs.errors import AlreadyRunning, ConfigError, WrongClock, one_error
 from icloudfs.progress import IDLE, Note, Progress, Report, to_nobody
 from icloudfs.state import contents, lock, runs
 from icloudfs.state.database import Database, database_path
@@ -227,9 +227,12 @@ class Library:
         try:
             await self.prepare()
             await self.icloud.ensure_session()
+            await self.icloud.stay_signed_in()
             figures = await self._sync.run(
                 relist=not request.incremental or request.reset_tokens,
             )
+            if trouble := self.icloud.clock_trouble:
+                report(Note(f"{trouble} {WrongClock.hint}"))
             result = SyncResult(figures.kind, figures.seen, figures.calls)
             await self.cache.drop_unreferenced()
             if mirror.what == "albums":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
 
@@ -13,6 +14,7 @@ from icloudfs.progress import IDLE
 from icloudfs.state.summary import visible_photos
 from icloudfs.sync.schedule import Schedule
 from icloudfs.tree.changes import Change, InodeChanged
+from icloudfs.trust import Trust
 
 SIGN_IN_AGAIN = "sign in again: icloudfs login"
 
@@ -59,7 +61,9 @@ class Standing:
         if self._schedule.went_well_at is None:
             return "looking at iCloud"
         when = datetime.fromtimestamp(self._schedule.went_well_at).astimezone().strftime("%X")
-        return f"{self._photos} photos, as iCloud had them at {when}"
+        told = f"{self._photos} photos, as iCloud had them at {when}"
+        trust, now = Trust.of(self._library.icloud.store.session), time.time()
+        return f"{told}; {trust.complaint(now)}" if trust.ends_soon(now) else told
 
 
 def _of_trouble(error: IcloudfsError) -> str:

@@ -13,15 +13,17 @@ import httpx
 import msgspec
 import trio
 
-from icloudfs.apple import retry, wire
+from icloudfs.apple import clock, retry, wire
 from icloudfs.apple.retry import busy
 from icloudfs.apple.session import Session, now_ms
 from icloudfs.apple.transport import Answer, Transport
 from icloudfs.errors import (
     AccountLocked,
     ConsentNeeded,
+    NoPhotos,
     NotSupported,
     ProtocolError,
+    WrongClock,
     WrongRegion,
 )
 
@@ -38,10 +40,8 @@ CONSENT_PATIENCE = 60.0
 NO_PROMPT_PAUSE = 3600.0
 """Seconds before devices are asked again after Apple said that it cannot; it gives no time itself."""
 
-_WEB_TOKEN = "X-APPLE-WEBAUTH-TOKEN"
-"""The cookie that the database wants."""
 _REPAIR = "X-APPLE-WEBAUTH-REPAIR"
-"""What an account that has to be looked after gets in its place."""
+"""What an account that has to be looked after gets in the place of ``wire.WEB_TOKEN``."""
 _NO_PROMPT = b"requesting IDMS for arming"
 _PCS_COOKIES = frozenset({"X-APPLE-WEBAUTH-PCS-Photos", "X-APPLE-WEBAUTH-PCS-Sharing"})
 
@@ -77,7 +77,7 @@ class AccountInfo:
 async def account_login(transport: Transport, session: Session) -> AccountInfo:
     """Turn the session token into cookies, and note database and dsid in the session.
 
-    Raises SessionRefused (CodeWanted if only a code helps), WrongRegion, AccountLocked,
+    Raises SessionRefused (CodeWanted if only a code helps), WrongRegion, AccountLocked, NoPhotos,
     NotSupported, Throttled, Offline, ProtocolError.
     """
     answer = await _setup(
@@ -91,7 +91,9 @@ async def account_login(transport: Transport, session: Session) -> AccountInfo:
             "trustToken": session.trust_token,
         },
     )
-    return _open(transport, session, answer)
+    info = _open(transport, session, answer)
+    session.opened_at = now_ms()
+    return info
 
 
 async def validate(transport: Transport, session: Session) -> AccountInfo:
@@ -133,13 +135,19 @@ def _open(transport: Transport, session: Session, answer: Answer) -> AccountInfo
         raise ProtocolError("Apple's answer holds no account.")
     _refuse_untrusted(found, account)
     info = _info(transport, found, account)
-    if _WEB_TOKEN not in session.cookies.names():
-        raise _unrepaired()
+    if wire.WEB_TOKEN not in session.cookies.names():
+        raise _ended_already(transport) or _unrepaired()
     session.dsid, session.database = info.dsid, info.database
     session.pcs_required = info.pcs_required
     session.region = transport.endpoints.region
     session.validated_at = now_ms()
     return info
+
+
+def _ended_already(transport: Transport) -> WrongClock | None:
+    """By a clock that is far ahead every cookie has expired when it comes."""
+    trouble = clock.sentence(transport.clock_off or 0)
+    return WrongClock(f"{trouble} By it every session ends when it begins.") if trouble else None
 
 
 def _refuse_other_region(found: dict[str, Any]) -> None:
@@ -200,10 +208,7 @@ def _info(transport: Transport, found: dict[str, Any], account: dict[str, Any]) 
     url = database.get("url") if isinstance(database, dict) else None
     dsid = account.get("dsid")
     if not isinstance(database, dict) or not isinstance(url, str) or not url:
-        raise AccountLocked(
-            "This account has no iCloud Photos.",
-            hint="Turn on iCloud Photos on a device, then sign in at https://www.icloud.com once.",
-        )
+        raise NoPhotos("This account has no iCloud Photos.")
     if (status := database.get("status")) not in (None, "active"):
         raise AccountLocked(
             f"The photo database of this account is not active: Apple calls it {status!r}.",

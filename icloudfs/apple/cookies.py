@@ -74,6 +74,19 @@ class Cookies:
         """The names of all cookies that are held, whatever host they are for."""
         return frozenset(cookie.name for cookie in self._jar)
 
+    def expires(self, begins: str) -> int:
+        """When the last one whose name begins so ends, in ms since the epoch; 0 if there is none."""
+        now = int(time.time())
+        held = (c for c in self._jar if c.name.startswith(begins) and not c.is_expired(now))
+        return max((1000 * (cookie.expires or 0) for cookie in held), default=0)
+
+    def add_missing(self, other: Cookies) -> None:
+        """Take from another jar what this one has no cookie of that name for."""
+        names = self.names()
+        for cookie in other.stored():
+            if cookie.name not in names:
+                self._jar.set_cookie(_thawed(cookie))
+
     def header_for(self, url: str) -> str:
         """The ``Cookie`` header for a request to ``url``; empty if there is nothing to send."""
         request = urllib.request.Request(url)

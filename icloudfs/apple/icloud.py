@@ -3,8 +3,9 @@
 It owns the connections and the session, and it alone decides what an expired session costs. The order
 is that of facts/sign-in.md §1.9, from cheap to dear: new connections (after 421), ``accountLogin`` with
 the tokens we have, a sign-in with a kept password (where one is kept), and then LoginNeeded. One renewal
-runs at a time, for all callers and all processes; the trust token is never given up; and once a person is
-needed, nothing is tried again until the session file shows that the person has come.
+runs at a time, for all callers and all processes; what is held is given up only for what ``accountLogin``
+accepted; and once a person is needed, only what costs nobody anything is tried again, once an hour, until the
+session file shows that the person has come. What can be renewed before it runs out is in ``renewal``.
 """
 
 from __future__ import annotations
@@ -21,14 +22,15 @@ import httpx
 import msgspec
 import trio
 
-from icloudfs.apple import account, content, retry, signin, wire
+from icloudfs.apple import account, clock, content, renewal, retry, signin, wire
 from icloudfs.apple.account import AccountInfo, CodeWanted, SessionRefused
 from icloudfs.apple.cloudkit import CloudKitError, Photos, ZoneGone
 from icloudfs.apple.content import Content
 from icloudfs.apple.endpoints import Endpoints
+from icloudfs.apple.idmsa import SignInOver
 from icloudfs.apple.records import Area
 from icloudfs.apple.retry import busy
-from icloudfs.apple.session import Session, SessionStore
+from icloudfs.apple.session import Session, SessionStore, TrustRenewal, now_ms
 from icloudfs.apple.signin import Challenge, Code, CodeSource, PasswordSource
 from icloudfs.apple.transport import Answer, Meter, Transport
 from icloudfs.errors import (
@@ -37,13 +39,16 @@ from icloudfs.errors import (
     ConsentNeeded,
     IcloudfsError,
     LoginNeeded,
+    NoPhotos,
     NotSupported,
     Offline,
     ProtocolError,
     Throttled,
+    WrongClock,
     WrongPassword,
     WrongRegion,
 )
+from icloudfs.units import duration
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +59,9 @@ SIGN_IN_WINDOW = 3600.0
 """At most so many sign-ins by ourselves in so many seconds; Apple takes about ten (§1.9)."""
 CONSENT_PAUSE = 900.0
 """Seconds after an approval that did not come before the person's devices are asked again."""
+SECOND_LOOK = 3600.0
+"""Seconds after which the tokens are tried again although a person is needed: what Apple refused to one process
+it took from another at the same time (facts/sign-in.md §6.3)."""
 _COOKIE_SAVES = 60.0  # seconds at least between two saves of re-issued cookies
 _UNEXPLAINED_PAUSE = 1.0  # seconds before the one repetition of a 400 that says nothing
 
@@ -106,7 +114,10 @@ class ICloud:
         self._renewals = 0
         self._renewal: _Flight | None = None
         self._consent: _Flight | None = None
+        self._refreshing: _Flight | None = None
         self._person_needed: IcloudfsError | None = None
+        self._looked_at = -float("inf")
+        self._held_off: IcloudfsError | None = None
         self._not_before = -float("inf")
         self._no_consent_before = -float("inf")
         self._sign_ins: deque[float] = deque()
@@ -140,39 +151,29 @@ class ICloud:
 
     # -- signing in, with a person at hand -----------------------------------------------------
 
-    async def login(self, password: str, codes: CodeSource) -> AccountInfo:
+    async def login(
+        self, password: str, codes: CodeSource, *, renew_trust: bool = False
+    ) -> AccountInfo:
         """Sign in, ask ``codes`` if Apple wants a code, open the account, keep the session.
 
-        A code is asked for, too, if it is only at the opening that Apple wants one. Raises as
-        ``signin.sign_in`` and ``account.account_login`` do.
+        A code is asked for last, and also if it is only at the opening that Apple wants one. ``renew_trust``:
+        have Apple ask for one although it still trusts this computer, so that its trust begins anew. Raises
+        as ``signin.sign_in`` and ``account.account_login`` do.
         """
-        draft = self.store.session.begin_anew()
-        whom = (self.apple_id, password, codes)
-        if not await signin.sign_in(self._transport, draft, *whom):
-            try:
-                return await self._enter(draft)
-            except CodeWanted:
-                draft = self.store.session.begin_anew()
-                await signin.sign_in(self._transport, draft, *whom, with_trust=False)
+        opened, draft = await self._by_password(password, renew_trust)
+        if opened is not None:
+            return opened
+        await signin.give_code(self._transport, draft, password, codes)
         return await self._enter_with_code(draft)
 
-    async def begin_login(self, password: str) -> Challenge | None:
+    async def begin_login(self, password: str, *, renew_trust: bool = False) -> Challenge | None:
         """The first half of ``login``. None: it is done. Else ``finish_login`` with the code,
-        in this process or a later one; what worked before goes on working until then."""
-        held = self.store.session
-        draft = held.begin_anew()
-        challenge = await signin.begin(self._transport, draft, self.apple_id, password)
-        if challenge is None:
-            try:
-                await self._enter(draft)
-                return None
-            except CodeWanted:
-                draft = held.begin_anew()
-                challenge = await signin.begin(
-                    self._transport, draft, self.apple_id, password, with_trust=False
-                )
-        draft.keep_working(held)
-        self._keep(draft)
+        in this process or a later one; what is held goes on working until then."""
+        opened, draft = await self._by_password(password, renew_trust)
+        if opened is not None:
+            return None
+        challenge = await signin.challenge_of(self._transport, draft)
+        self._wait_with(draft)
         return challenge
 
     async def finish_login(
@@ -182,18 +183,67 @@ class ICloud:
         needed no more. ``password`` is asked if Apple wants it once more, else the kept one is taken.
         """
         self._notice_other_process()
-        draft = self.store.session.copy()
+        if self.store.session.pending is None:
+            raise SignInOver("No sign-in is waiting for a code.")
+        draft = self.store.session.pending.copy()
         try:
             await signin.finish(self._transport, draft, code, password or self._kept_password)
         except IcloudfsError:
-            self._keep(draft)
+            self._wait_with(draft)
             raise
         return await self._enter_with_code(draft)
 
     async def send_code_to_phone(self, phone: signin.Phone, *, voice: bool = False) -> None:
         """Between the halves: have the code sent to a phone, by text or by a call."""
-        await signin.send_to_phone(self._transport, self.store.session, phone, voice=voice)
+        if self.store.session.pending is None:
+            raise SignInOver("No sign-in is waiting for a code.")
+        draft = self.store.session.pending.copy()
+        await signin.send_to_phone(self._transport, draft, phone, voice=voice)
+        self._wait_with(draft)
+
+    async def _by_password(
+        self, password: str, renew_trust: bool
+    ) -> tuple[AccountInfo | None, Session]:
+        """As far as the password alone goes: the account that it opened, or else the sign-in that has to have
+        a code."""
+        self._notice_other_process()
+        whom = (self.apple_id, password)
+        draft = self.store.session.begin_anew()
+        if not renew_trust:
+            if await signin.authenticate(self._transport, draft, *whom):
+                return await self._without_code(draft), draft
+            try:
+                return await self._enter(draft), draft
+            except CodeWanted:
+                draft = self.store.session.begin_anew()
+        await signin.authenticate(self._transport, draft, *whom, with_trust=False)
+        return None, draft
+
+    def _wait_with(self, draft: Session) -> None:
+        """Keep a sign-in that waits for its code, beside what is held."""
+        self._notice_other_process()
+        self.store.session.pending = draft if draft.code_requested_at else None
         self.store.save()
+
+    async def _without_code(self, draft: Session) -> AccountInfo | None:
+        """Apple has asked for a code: open the account with what may do without one (facts/sign-in.md §6.3).
+
+        First with the new session token and the trust that we hold, then with the session on disk, on new
+        connections. None: a person has to be asked.
+        """
+        await self._transport.drop_pool(self._transport.pool_number)
+        for attempt in (draft if draft.trust_token else None, self.store.on_disk()):
+            if attempt is None or not attempt.session_token:
+                continue
+            attempt = attempt.copy()
+            try:
+                info = await account.account_login(self._transport, attempt)
+            except SessionRefused as error:
+                log.info("a code is needed, so far: %s", error)
+            else:
+                self._keep_entered(attempt)
+                return info
+        return None
 
     async def logout(self) -> None:
         """End the session at Apple's side, if that can be reached, and forget it here."""
@@ -211,16 +261,25 @@ class ICloud:
         except CodeWanted:
             raise
         except SessionRefused as error:
-            raise AccountLocked(
-                f"Apple accepts the sign-in and does not open the account ({error}).",
-                hint="Turn on iPhone Settings, your name, iCloud, Access iCloud Data on the Web. An account "
-                "of the other region needs --region. Or it was moved to another of Apple's servers "
-                "(partition) just now: wait an hour.",
+            raise self._or_the_clock(
+                AccountLocked(
+                    f"Apple accepts the sign-in and does not open the account ({error}).",
+                    hint="Turn on iPhone Settings, your name, iCloud, Access iCloud Data on the Web. An "
+                    "account of the other region needs --region. Or it was moved to another of Apple's "
+                    "servers (partition) just now: wait an hour.",
+                )
             ) from None
+        self._keep_entered(draft)
+        return info
+
+    def _keep_entered(self, draft: Session) -> None:
+        """``draft`` has opened the account: it takes the place of what is held."""
+        if draft.trusted_at > self.store.session.trusted_at:
+            draft.trust_renewal, draft.renewal_refusals, draft.no_renewal_before = "untried", 0, 0
+        draft.pending = None
         self._keep(draft)
         self._person_needed = None
         self._renewals += 1
-        return info
 
     async def _enter_with_code(self, draft: Session) -> AccountInfo:
         try:
@@ -247,6 +306,18 @@ class ICloud:
     def _keep(self, draft: Session) -> None:
         self.store.session.adopt(draft)
         self.store.save()
+
+    @property
+    def clock_trouble(self) -> str:
+        """What is wrong with this computer's clock, by Apple's last answer, in a sentence; empty if nothing."""
+        return clock.sentence(self._transport.clock_off or 0)
+
+    def _or_the_clock(self, error: IcloudfsError) -> IcloudfsError:
+        """``error``, unless this computer's clock is wrong: by that a session ends when it begins, and no
+        sign-in helps."""
+        if not self.clock_trouble:
+            return error
+        return WrongClock(f"{self.clock_trouble} That may be why: {error}")
 
     @property
     def person_needed(self) -> IcloudfsError | None:
@@ -319,11 +390,16 @@ class ICloud:
         await _outcome(self._renewal)
 
     def _refuse_storm(self) -> None:
-        if self._person_needed is not None:
+        if self._person_needed is not None and not self._may_look_again():
             raise _again(self._person_needed)
         wait = self._not_before - trio.current_time()
         if wait > 0:
+            if isinstance(self._held_off, WrongClock):
+                raise _again(self._held_off)
             raise Throttled("The session could not be renewed a moment ago.", retry_after=wait)
+
+    def _may_look_again(self) -> bool:
+        return trio.current_time() >= self._looked_at + SECOND_LOOK
 
     async def _fly_renewal(self, flight: _Flight, thoroughly: bool) -> None:
         try:
@@ -332,9 +408,13 @@ class ICloud:
                     await self._renew_alone(thoroughly)
             flight.error = self._person_needed = None
             self._renewals += 1
-        except (LoginNeeded, AccountLocked, NotSupported, WrongRegion) as error:
+        except (LoginNeeded, AccountLocked, NoPhotos, NotSupported, WrongRegion) as error:
             log.warning("%s", error)
             flight.error = self._person_needed = error
+            self._looked_at = trio.current_time()
+        except WrongClock as error:
+            log.warning("%s", error)
+            flight.error = self._hold_off(error)
         except trio.TooSlowError:
             flight.error = self._hold_off(Throttled("Apple did not renew the session in time."))
         except Offline as error:
@@ -352,22 +432,41 @@ class ICloud:
         """Renew nothing for as long as Apple asked for, or a minute."""
         asked = error.retry_after if isinstance(error, Throttled) else None
         self._not_before = trio.current_time() + (asked or retry.LONGEST_PAUSE)
+        self._held_off = error
         return error
 
     async def _renew_alone(self, thoroughly: bool) -> None:
+        try:
+            await self._renew_as_need_be(thoroughly)
+        except LoginNeeded as error:
+            raise self._or_the_clock(error) from None
+
+    async def _renew_as_need_be(self, thoroughly: bool) -> None:
         """Under the lock that all processes share, with which only one of them renews."""
         if self.store.changed():
             self.store.reload()
             return
-        if not thoroughly and self.store.session.session_token:
+        if not thoroughly and await self._open_anew():
+            return
+        if self._person_needed is not None:
+            raise _again(self._person_needed)  # a second look: the password has been tried
+        await self._sign_in_again()
+
+    async def _open_anew(self) -> bool:
+        """By the tokens: those that we have, then on new connections those on disk, which another process may
+        use with success at this moment (facts/sign-in.md §6.3)."""
+        for attempt in (self.store.session.copy(), self.store.on_disk()):
+            if attempt is None or not attempt.session_token:
+                continue
             try:
-                await account.account_login(self._transport, self.store.session)
+                await account.account_login(self._transport, attempt)
             except SessionRefused as error:
                 log.info("Apple does not renew the session by its tokens: %s", error)
+                await self._transport.drop_pool(self._transport.pool_number)
             else:
-                self.store.save()
-                return
-        await self._sign_in_again()
+                self._keep(attempt)
+                return True
+        return False
 
     async def _sign_in_again(self) -> None:
         """With the kept password and the trust token; a code would need a person."""
@@ -384,14 +483,16 @@ class ICloud:
             wants_code = await signin.authenticate(self._transport, draft, self.apple_id, password)
         except WrongPassword:
             raise LoginNeeded("Apple no longer accepts the kept password.") from None
-        if wants_code:
-            raise LoginNeeded("Apple wants a new verification code for this computer.")
+        if wants_code and not draft.trust_token:
+            raise _code_needed()
         try:
+            # Although a code is asked for: the trust that we hold may do (facts/sign-in.md §6.3).
             await self._open(draft)
-        except CodeWanted:
-            raise LoginNeeded("Apple wants a new verification code for this computer.") from None
-        except SessionRefused:
+        except SessionRefused as error:
+            if wants_code or isinstance(error, CodeWanted):
+                raise _code_needed() from None
             raise LoginNeeded("Apple did not open the account after a sign-in.") from None
+        draft.pending = self.store.session.pending
         self._keep(draft)
 
     async def _kept_password(self) -> str | None:
@@ -412,6 +513,114 @@ class ICloud:
             wait = self._sign_ins[0] + SIGN_IN_WINDOW - now
             raise Throttled("Signing in again and again does not help.", retry_after=wait)
         self._sign_ins.append(now)
+
+    # -- before it runs out --------------------------------------------------------------------
+
+    async def stay_signed_in(self) -> None:
+        """Make young again what is past half of its life (``renewal``). Costs nothing while nothing is.
+
+        Raises nothing of Apple's: what cannot be renewed works until it runs out, and is tried again later.
+        """
+        self._notice_other_process()
+        if renewal.due(self.store.session, now_ms()) is None or self._person_needed is not None:
+            return
+        if self._refreshing is None:
+            self._refreshing = _Flight()
+            self._start(self._fly_refreshing, self._refreshing)
+        await self._refreshing.landed.wait()
+
+    async def _fly_refreshing(self, flight: _Flight) -> None:
+        try:
+            with trio.move_on_after(RENEWAL_TIMEOUT):
+                async with self.store.renewing():
+                    self._notice_other_process()
+                    await self._refresh()
+        except IcloudfsError as error:
+            log.info("nothing was renewed: %s", error)
+        except Exception:
+            log.exception("the session could not be renewed")
+        finally:
+            self._refreshing = None
+            flight.landed.set()
+
+    async def _refresh(self) -> None:
+        """Under the lock that all processes share."""
+        what = renewal.due(self.store.session, now_ms())
+        if what is None:
+            return
+        # On disk before anything is tried: whoever is killed in the middle again and again tries once an hour.
+        self.store.session.no_renewal_before = now_ms() + renewal.HOUR
+        if not self._saved():
+            return
+        if what == "trust":
+            await self._renew_trust()
+        else:
+            await self._renew_session()
+
+    async def _renew_session(self) -> None:
+        held = self.store.session
+        fresh = await renewal.of_session(self._transport, held)
+        if fresh is None:
+            fresh = await self._by_sign_in()
+        if fresh is not None:
+            fresh.no_renewal_before = 0
+            self._keep_renewed(fresh)
+
+    async def _renew_trust(self) -> None:
+        held = self.store.session
+        how: TrustRenewal = "live"
+        fresh = await renewal.on_live_session(self._transport, held)
+        if fresh is None:
+            how = "sign-in"
+            fresh = await self._by_sign_in()
+        if fresh is not None and renewal.lasts_longer(fresh, held):
+            fresh.trust_renewal, fresh.renewal_refusals, fresh.no_renewal_before = how, 0, 0
+            log.info("Apple trusts this computer anew", extra={"event": "trust.renewed"})
+        else:
+            fresh = fresh or await renewal.of_session(self._transport, held) or held.copy()
+            await self._note_refusal(fresh)
+        self._keep_renewed(fresh)
+
+    async def _note_refusal(self, session: Session) -> None:
+        kept = await self._kept_password()
+        session.trust_renewal = "refused" if kept else "no-password"
+        session.renewal_refusals += 1
+        session.no_renewal_before = now_ms() + renewal.pause(session.renewal_refusals)
+        log.warning(
+            "Apple does not renew its trust in this computer: a code will be needed in %s",
+            duration((session.trusted_until - now_ms()) / 1000),
+            extra={"event": "trust.ends"},
+        )
+
+    async def _by_sign_in(self) -> Session | None:
+        """Once a day, if a password is kept."""
+        held, password = self.store.session, await self._kept_password()
+        if not password or not renewal.may_sign_in(held, now_ms()):
+            return None
+        held.signed_in_alone_at = now_ms()
+        if not self._saved():
+            return None
+        self._count_sign_in()
+        return await renewal.by_sign_in(self._transport, held, self.apple_id, password)
+
+    def _keep_renewed(self, fresh: Session) -> None:
+        """Unless another process has written meanwhile: that was a person, or a renewal as good as ours."""
+        held = self.store.session
+        fresh.pending = held.pending
+        fresh.pcs_required, fresh.pcs_granted_at = held.pcs_required, held.pcs_granted_at
+        fresh.pcs_ends_at, fresh.pcs_not_before = held.pcs_ends_at, held.pcs_not_before
+        fresh.cookies.add_missing(held.cookies)
+        if self.store.replace_if_current(fresh):
+            self._renewals += 1
+        else:
+            self._start_over()
+
+    def _saved(self) -> bool:
+        """Whether what is held is on disk; False if another process has written, whose session is held now."""
+        if self.store.save_if_current():
+            return True
+        self._start_over()
+        return False
 
     # -- database calls ------------------------------------------------------------------------
 
@@ -502,9 +711,16 @@ class ICloud:
             case "password":
                 await self._renew(seen, thoroughly=True)
             case _:
-                needed = LoginNeeded(f"CloudKit does not accept the session: {error}.")
-                self._person_needed = needed
-                raise _again(needed)
+                raise self._nothing_helps(error)
+
+    def _nothing_helps(self, error: SessionRefused) -> IcloudfsError:
+        """The session is as new as it can be, and CloudKit does not take it."""
+        needed = self._or_the_clock(LoginNeeded(f"CloudKit does not accept the session: {error}."))
+        if isinstance(needed, LoginNeeded):
+            self._person_needed, self._looked_at = needed, trio.current_time()
+        else:
+            self._hold_off(needed)
+        return _again(needed)
 
     async def _satisfy(self, remedies: _Remedies, reason: str) -> None:
         """Have a device approve; one request to the devices for all callers."""
@@ -589,8 +805,7 @@ class ICloud:
         """Keep what changed by itself: database answers re-issue cookies, and a restart should
         not cost a renewal. A disk that is full must not fail the call that brought them."""
         try:
-            if not self.store.save_if_current():
-                self._start_over()
+            self._saved()
         except ConfigError as error:
             log.warning("%s", error)
 
@@ -639,6 +854,13 @@ async def _outcome(flight: _Flight) -> None:
 def _again(error: IcloudfsError) -> IcloudfsError:
     """A fresh exception of the same kind: one object must not be raised in several tasks."""
     return copy.copy(error)
+
+
+def _code_needed() -> LoginNeeded:
+    return LoginNeeded(
+        "Apple wants a new verification code for this computer: its trust has run out, or was got at another"
+        " internet address, where alone it holds."
+    )
 
 
 def _unforeseen(error: Exception) -> str:

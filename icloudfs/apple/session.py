@@ -19,10 +19,12 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import trio
 
+from icloudfs.apple import wire
 from icloudfs.apple.cookies import Cookies, StoredCookie
 from icloudfs.errors import ConfigError
 
@@ -34,6 +36,11 @@ _TRUST = 30 * 86_400_000
 _CONSENT = 3_600_000
 """Milliseconds that a device's approval holds, about (facts/sign-in.md §1.8)."""
 _RENEWAL_POLL = 0.05  # seconds between two looks at another process's renewal lock
+
+
+TrustRenewal = Literal["untried", "live", "sign-in", "refused", "no-password"]
+"""Whether Apple makes the trust in this computer young again (facts/sign-in.md §6.3): not tried yet; on a live
+session; after a sign-in with the kept password; not at all; only a sign-in could, and no password is kept."""
 
 
 def new_client_id() -> str:
@@ -61,6 +68,12 @@ class _File(msgspec.Struct):
     database: str = ""
     region: str = ""
     validated_at: int = 0
+    opened_at: int = 0
+    trust_renewal: TrustRenewal = "untried"
+    renewal_refusals: int = 0
+    no_renewal_before: int = 0
+    signed_in_alone_at: int = 0
+    clock_off: int = 0
     code_requested_at: int = 0
     code_phone: int = 0
     code_non_fteu: bool | None = None
@@ -72,6 +85,7 @@ class _File(msgspec.Struct):
     pcs_ends_at: int = 0
     pcs_not_before: int = 0
     cookies: list[StoredCookie] = []
+    pending: _File | None = None
 
 
 @dataclass
@@ -95,6 +109,21 @@ class Session:
     region: str = ""
     validated_at: int = 0
     """When Apple last confirmed the session, ms since the epoch."""
+    opened_at: int = 0
+    """When ``accountLogin`` last opened the account, ms since the epoch."""
+    trust_renewal: TrustRenewal = "untried"
+    """How the trust was last made young again, or why it was not."""
+    renewal_refusals: int = 0
+    """How often in a row it was not."""
+    no_renewal_before: int = 0
+    """Until when nothing is renewed early, ms since the epoch."""
+    signed_in_alone_at: int = 0
+    """When the kept password was last used to stay trusted, ms since the epoch."""
+    clock_off: int = 0
+    """Seconds that this computer's clock was ahead of Apple's at the last contact, if that is a matter
+    (``clock.LIMIT``), else 0; ``clock.UNKNOWN`` to either side if only a certificate told."""
+    pending: Session | None = None
+    """A sign-in that waits for its code. What is held beside it goes on working until then."""
     code_requested_at: int = 0
     """When a sign-in was begun that still waits for its code, ms since the epoch; 0 if none."""
     code_phone: int = 0
@@ -132,8 +161,18 @@ class Session:
 
     @property
     def trusted_until(self) -> int:
-        """About when a sign-in needs a code again, ms since the epoch; 0 if it does already."""
-        return self.trusted_at + _TRUST if self.trusted_at else 0
+        """When a sign-in needs a code again, ms since the epoch; 0 if it does already.
+
+        Apple's cookie says it (§6.3); without one it is about 30 days.
+        """
+        if not self.trusted_at:
+            return 0
+        return self.cookies.expires(wire.TRUST_COOKIE) or self.trusted_at + _TRUST
+
+    @property
+    def lasts_until(self) -> int:
+        """When the database no longer knows us, ms since the epoch; 0 if that is not known."""
+        return self.cookies.expires(wire.WEB_TOKEN)
 
     @property
     def consented_until(self) -> int:
@@ -158,20 +197,17 @@ class Session:
             trust_token=self.trust_token,
             trusted_at=self.trusted_at,
             region=self.region,
+            trust_renewal=self.trust_renewal,
+            renewal_refusals=self.renewal_refusals,
+            no_renewal_before=self.no_renewal_before,
+            signed_in_alone_at=self.signed_in_alone_at,
+            clock_off=self.clock_off,
         )
 
-    def keep_working(self, other: Session) -> None:
-        """Take over what database calls need from a session that this one is to replace.
-
-        While a new sign-in waits for its code, what worked before goes on working.
-        """
-        self.dsid, self.database = other.dsid, other.database
-        self.pcs_required, self.pcs_granted_at = other.pcs_required, other.pcs_granted_at
-        self.pcs_ends_at, self.pcs_not_before = other.pcs_ends_at, other.pcs_not_before
-        mine = self.cookies.stored()
-        names = {cookie.name for cookie in mine}
-        theirs = [cookie for cookie in other.cookies.stored() if cookie.name not in names]
-        self.cookies.replace((*theirs, *mine))
+    def go_on_after(self, draft: Session) -> None:
+        """Take over where the conversation with the sign-in service is, and nothing that it came to."""
+        self.session_id, self.scnt = draft.session_id, draft.scnt
+        self.auth_attributes = draft.auth_attributes
 
     def copy(self) -> Session:
         """An independent one with the same content."""
@@ -184,21 +220,31 @@ class Session:
         for name in _PLAIN_FIELDS:
             setattr(self, name, getattr(other, name))
         self.cookies.replace(other.cookies.stored())
+        self.pending = other.pending.copy() if other.pending is not None else None
 
     def to_json(self) -> bytes:
+        return msgspec.json.format(msgspec.json.encode(self._frozen()), indent=1)
+
+    def _frozen(self) -> _File:
         plain = {name: getattr(self, name) for name in _PLAIN_FIELDS}
-        whole = _File(**plain, cookies=list(self.cookies.stored()))
-        return msgspec.json.format(msgspec.json.encode(whole), indent=1)
+        pending = self.pending._frozen() if self.pending is not None else None
+        return _File(**plain, cookies=list(self.cookies.stored()), pending=pending)
 
     @classmethod
     def from_json(cls, text: bytes) -> Session:
         """Raises msgspec.DecodeError (or its ValidationError) for anything that is not ours."""
-        whole = msgspec.json.decode(text, type=_File)
+        return cls._thawed(msgspec.json.decode(text, type=_File))
+
+    @classmethod
+    def _thawed(cls, whole: _File) -> Session:
         plain = {name: getattr(whole, name) for name in _PLAIN_FIELDS}
-        return cls(**plain, cookies=Cookies(whole.cookies))
+        pending = cls._thawed(whole.pending) if whole.pending is not None else None
+        return cls(**plain, cookies=Cookies(whole.cookies), pending=pending)
 
 
-_PLAIN_FIELDS = tuple(name for name in _File.__struct_fields__ if name != "cookies")
+_PLAIN_FIELDS = tuple(
+    name for name in _File.__struct_fields__ if name not in ("cookies", "pending")
+)
 
 
 def stem(apple_id: str) -> str:
@@ -266,6 +312,21 @@ class SessionStore:
                 return False
             self._write()
             return True
+
+    def replace_if_current(self, fresh: Session) -> bool:
+        """Keep ``fresh`` in the place of what is held, unless another process has written; then take
+        theirs, and answer False."""
+        with self._reporting(), self._write_lock():
+            if self.changed():
+                self.reload()
+                return False
+            self.session.adopt(fresh)
+            self._write()
+            return True
+
+    def on_disk(self) -> Session | None:
+        """The session in the file, however much of it is in ``session``; None if there is none."""
+        return self._read()
 
     def forget(self) -> None:
         """Remove the file, for a logout. The session in memory becomes a new installation's."""

@@ -1,8 +1,9 @@
 """Signing in: a password, then a code, then Apple's trust.
 
 The steps are those of facts/sign-in.md §1.3 to §1.6, for accounts with two-factor authentication and
-without. ``sign_in`` does it all; ``begin`` and ``finish`` are its halves, for a code that is typed into
-another process later: what must survive between them is in the session, so save it.
+without. ``sign_in`` does it all; ``authenticate``, ``challenge_of`` and ``finish`` are its parts, for a
+code that is typed into another process later: what must survive between them is in the session, so save
+it.
 
 ``idmsa`` sends the requests, ``proof`` and ``escrow`` deal with the password; what Apple says to be
 recognised by goes straight into the session.
@@ -127,42 +128,33 @@ async def sign_in(
     with_trust: bool = True,
 ) -> bool:
     """Sign in to the identity service; whether that took a code. Afterwards ``account.account_login``
-    opens the account. ``with_trust``: as for ``begin``.
+    opens the account. Without trust it always does: that is for the account that Apple does not open
+    although its sign-in service wanted no code.
 
     Raises WrongPassword, WrongCode (after ``CODE_TRIES``), AccountLocked, Throttled, NotSupported,
     Offline, ProtocolError, and what ``codes`` raises.
     """
+    needs_code = await authenticate(transport, session, apple_id, password, with_trust=with_trust)
+    if needs_code or not with_trust:
+        await give_code(transport, session, password, codes)
+        return True
+    return False
+
+
+async def give_code(
+    transport: Transport, session: Session, password: str, codes: CodeSource
+) -> None:
+    """What follows when the password is proved and a code is wanted. Raises as ``sign_in`` does."""
 
     async def at_hand() -> str:
         return password
 
-    challenge = await begin(transport, session, apple_id, password, with_trust=with_trust)
-    took_code = challenge is not None
     try:
+        challenge: Challenge | None = await challenge_of(transport, session)
         while challenge is not None:
             challenge = await _one_answer(transport, session, challenge, codes, at_hand)
     except SignInOver as error:
         raise LoginNeeded(str(error), hint="Enter the code within a few minutes.") from None
-    return took_code
-
-
-async def begin(
-    transport: Transport,
-    session: Session,
-    apple_id: str,
-    password: str,
-    *,
-    with_trust: bool = True,
-) -> Challenge | None:
-    """Prove the password. None: signed in. Else a code is needed and was asked to be pushed.
-
-    Without trust it is never None: that is for the account that Apple does not open although its
-    sign-in service wanted no code.
-    """
-    needs_code = await authenticate(transport, session, apple_id, password, with_trust=with_trust)
-    if needs_code or not with_trust:
-        return await challenge_of(transport, session)
-    return None
 
 
 async def finish(
@@ -171,7 +163,7 @@ async def finish(
     code: Code | None,
     password: PasswordSource | None = None,
 ) -> None:
-    """Hand in the code of a sign-in that ``begin`` started, here or in an earlier process.
+    """Hand in the code of a sign-in that ``challenge_of`` began, here or in an earlier process.
 
     ``password`` is asked for accounts that want it proved once more (§6.1), before the code is spent
     where that is known. A sign-in whose code was accepted before needs no other one. Raises WrongCode
@@ -499,6 +491,19 @@ def _judge_code(answer: Answer) -> None:
     if status == 401:
         raise SignInOver("The sign-in that was waiting for this code is no longer valid.")
     raise idmsa.refusal(answer, "the code")
+
+
+async def renew_trust(transport: Transport, session: Session) -> bool:
+    """``2sv/trust`` without a code (facts/sign-in.md §6.3); whether a token came. Raises Throttled, Offline.
+
+    Only ``accountLogin`` tells what the token is worth: keep the old one until then.
+    """
+    before = session.trust_token
+    answer = await idmsa.patiently(transport, session, "GET", "/2sv/trust")
+    status = idmsa.status_of(answer)
+    if status >= 500:
+        raise idmsa.throttled(answer).error
+    return 200 <= status < 300 and session.trust_token != before
 
 
 async def _trust(transport: Transport, session: Session) -> None:

@@ -10,19 +10,20 @@ from __future__ import annotations
 import logging
 import ssl
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 import msgspec
 
+from icloudfs.apple import clock
 from icloudfs.apple.endpoints import Endpoints
 from icloudfs.apple.network import use_large_pieces
 from icloudfs.apple.retry import Dropped
 from icloudfs.apple.session import Session
-from icloudfs.errors import ConfigError, Offline, ProtocolError
+from icloudfs.errors import ConfigError, Offline, ProtocolError, WrongClock
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +121,8 @@ class Transport:
         self._pool = _Pool(self._new_client())
         self.pool_number = 0
         """How often the pool has been dropped."""
+        self.clock_off: int | None = None
+        """How far this computer's clock is ahead, as ``Session.clock_off``; None before the first answer."""
 
     async def aclose(self) -> None:
         await self._pool.retire()
@@ -191,7 +194,7 @@ class Transport:
         body: bytes | None,
         timeout: httpx.Timeout,
     ) -> AsyncIterator[httpx.Response]:
-        with _in_our_words(url):
+        with _in_our_words(url), self._comparing_clocks(session):
             all_headers = dict(headers or {})
             if cookies := session.cookies.header_for(url):
                 all_headers["Cookie"] = cookies
@@ -202,7 +205,35 @@ class Transport:
                 ) as response,
             ):
                 self._take_cookies(url, response, session)
+                self._look_at_clock(response, session)
                 yield response
+
+    def _look_at_clock(self, response: httpx.Response, session: Session) -> None:
+        """The session keeps it for those who ask no network. Not to the second: it is written for this."""
+        off = clock.seconds_off(response.headers)
+        if off is None:
+            return
+        if off and not self.clock_off:
+            log.warning("%s", clock.sentence(off))
+        self.clock_off = off
+        if not off or abs(off - session.clock_off) > clock.LIMIT:
+            session.clock_off = off
+
+    @contextmanager
+    def _comparing_clocks(self, session: Session) -> Iterator[None]:
+        """A certificate of another time is the clock's fault, unless it was right a moment ago."""
+        try:
+            yield
+        except httpx.ConnectError as error:
+            trouble = _certificate_trouble(error)
+            off = clock.off_by_certificate(trouble) if trouble is not None else 0
+            if not off or self.clock_off == 0:
+                raise
+            session.clock_off = self.clock_off or off
+            raise WrongClock(
+                f"{clock.sentence(session.clock_off)} It says {time.strftime('%F %R')}, and by that the"
+                f" certificate of {error.request.url.host} {_NOT_VALID[off]}."
+            ) from None
 
     def _take_cookies(self, url: str, response: httpx.Response, session: Session) -> None:
         before = session.cookies.names()
@@ -276,7 +307,7 @@ class _in_our_words:  # noqa: N801 (reads as a statement)
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         match error:
-            case httpx.ConnectError() if _is_certificate_trouble(error):
+            case httpx.ConnectError() if _certificate_trouble(error) is not None:
                 raise Offline(
                     f"The certificate of {self._host} could not be verified.",
                     hint="If your network inspects TLS, set SSL_CERT_FILE to its certificate.",
@@ -293,10 +324,13 @@ class _in_our_words:  # noqa: N801 (reads as a statement)
                 raise Offline(f"{self._host} cannot be reached ({type(error).__name__}).") from None
 
 
-def _is_certificate_trouble(error: BaseException) -> bool:
+_NOT_VALID = {-clock.UNKNOWN: "is not valid yet", clock.UNKNOWN: "has expired"}
+
+
+def _certificate_trouble(error: BaseException) -> ssl.SSLCertVerificationError | None:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return True
+            return cause
         cause = cause.__cause__ or cause.__context__
-    return "CERTIFICATE_VERIFY_FAILED" in str(error)
+    return None

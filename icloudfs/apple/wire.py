@@ -10,6 +10,11 @@ CLIENT_MASTERING_NUMBER = "2534B22"
 
 DATABASE_PATH = "/database/1/com.apple.photos.cloud/production"
 
+WEB_TOKEN = "X-APPLE-WEBAUTH-TOKEN"
+"""The cookie that the database wants (facts/sign-in.md §1.7)."""
+TRUST_COOKIE = "X-APPLE-WEBAUTH-HSA-TRUST"
+"""What the name of the cookie begins with whose ``Expires`` says how long a computer is trusted (§6.3)."""
+
 PAGE_RECORDS = 200
 """Most records that CloudKit answers on one page, whatever is asked for (facts/cloudkit.md §1.7)."""
 PAGE_ASSETS = PAGE_RECORDS // 2

@@ -28,7 +28,7 @@ from icloudfs.connection import connected
 from icloudfs.control import client
 from icloudfs.control.messages import SignedIn
 from icloudfs.control.socket import socket_path
-from icloudfs.errors import IcloudfsError, LoginNeeded
+from icloudfs.errors import IcloudfsError, LoginNeeded, WrongClock
 from icloudfs.passwords import keep_in_keyring, kept_password
 from icloudfs.progress import to_nobody
 from icloudfs.state import lock
@@ -41,10 +41,20 @@ _PATIENCE = 2.0
 @click.option("--code", metavar="DIGITS", help="The six-digit code, for use without a terminal.")
 @click.option("--sms", is_flag=True, help="Have the code sent to a phone.")
 @click.option("--call", is_flag=True, help="Have the code spoken to a phone.")
+@click.option(
+    "--renew-trust",
+    is_flag=True,
+    help="Have Apple ask for a code although it still trusts this computer: its trust begins anew.",
+)
 @click.option("--save-password", is_flag=True, help="Keep the password in this machine's keyring.")
 @account_options(log_level="error")
 def command(
-    settings: Settings, code: str | None, sms: bool, call: bool, save_password: bool
+    settings: Settings,
+    code: str | None,
+    sms: bool,
+    call: bool,
+    renew_trust: bool,
+    save_password: bool,
 ) -> None:
     """Sign in to iCloud.
 
@@ -56,8 +66,8 @@ def command(
     make_state_directory(settings)  # before a code is spent on a session that cannot be kept
     password = _Password(settings)
     if not _is_finished(settings, code, password):
-        by_phone = _Wish(sms or call, voice=call)
-        trio.run(_login, settings, password.needed(), code, by_phone)
+        wish = _Wish(sms or call, voice=call, renew_trust=renew_trust)
+        trio.run(_login, settings, password.needed(), code, wish)
     if save_password:
         keep_in_keyring(settings.username, password.needed())
     trio.run(_tell_running, settings)
@@ -105,23 +115,25 @@ class _Wish(NamedTuple):
 
     by_phone: bool
     voice: bool
+    renew_trust: bool
 
 
 async def _login(settings: Settings, password: str, code: str | None, wish: _Wish) -> None:
     async with connected(settings) as icloud:
         if code is None and sys.stdin.isatty():
-            await icloud.login(password, _Person(wish))
+            await icloud.login(password, _Person(wish), renew_trust=wish.renew_trust)
         elif code is not None:
-            await icloud.login(password, _Given(code))
+            await icloud.login(password, _Given(code), renew_trust=wish.renew_trust)
         else:
             await _begin(icloud, password, wish)
+        _say_about_clock(icloud)
 
 
 def _is_finished(settings: Settings, code: str | None, password: _Password) -> bool:
     """Do the second half, where an earlier run has done the first one: it has proved the password and
     had Apple send a code, or the code was taken already, and something after it failed."""
-    session = SessionStore(settings.cookie_directory, settings.username).session
-    if not session.code_requested_at or (code is None and not session.code_accepted):
+    pending = SessionStore(settings.cookie_directory, settings.username).session.pending
+    if pending is None or (code is None and not pending.code_accepted):
         return False
     try:
         trio.run(_finish, settings, code, password)
@@ -136,17 +148,24 @@ async def _finish(settings: Settings, code: str | None, password: _Password) -> 
     async with connected(settings) as icloud:
         given = None if code is None else _code_for(icloud, code)
         await icloud.finish_login(given, password.once_more)
+        _say_about_clock(icloud)
+
+
+def _say_about_clock(icloud: ICloud) -> None:
+    if trouble := icloud.clock_trouble:
+        click.echo(f"{trouble} {WrongClock.hint}", err=True)
 
 
 def _code_for(icloud: ICloud, code: str) -> DeviceCode | PhoneCode:
     """The code of a sign-in that was begun earlier: where it was sent is in the session."""
-    phone = icloud.store.session.code_phone
+    pending = icloud.store.session.pending
+    phone = pending.code_phone if pending is not None else 0
     return PhoneCode(code, Phone(phone, "")) if phone else DeviceCode(code)
 
 
 async def _begin(icloud: ICloud, password: str, wish: _Wish) -> None:
     """The first half, for somebody who has the code only later."""
-    challenge = await icloud.begin_login(password)
+    challenge = await icloud.begin_login(password, renew_trust=wish.renew_trust)
     if challenge is None:
         return
     where = "your devices"
@@ -154,7 +173,8 @@ async def _begin(icloud: ICloud, password: str, wish: _Wish) -> None:
         await icloud.send_code_to_phone(challenge.phones[0], voice=wish.voice)
         where = challenge.phones[0].number
     hint = "Finish with: icloudfs login --code 123456 (the code you got)."
-    if icloud.store.session.escrow_owed:
+    pending = icloud.store.session.pending
+    if pending is not None and pending.escrow_owed:
         hint += " It asks for the password once more."
     raise LoginNeeded(f"Apple has sent a code to {where}.", hint=hint)
 

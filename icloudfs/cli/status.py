@@ -18,18 +18,19 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from icloudfs.apple import SessionStore
+from icloudfs.apple import SessionStore, clock
 from icloudfs.cli.options import account_options, with_account
 from icloudfs.config import Settings
 from icloudfs.control import client
 from icloudfs.control.messages import Look
 from icloudfs.control.socket import socket_path
-from icloudfs.errors import IcloudfsError
+from icloudfs.errors import IcloudfsError, WrongClock
 from icloudfs.progress import IDLE, Progress, to_nobody
 from icloudfs.state import lock
 from icloudfs.state.database import database_path, look
 from icloudfs.state.summary import Run, Summary, ZoneState, list_status, summarise
 from icloudfs.tree.directory import Directory
+from icloudfs.trust import Trust
 from icloudfs.units import duration, size
 
 _MOST_LISTED = 200
@@ -101,11 +102,16 @@ def _shown(as_json: bool) -> Iterator[Callable[[str], None]]:
 def _everything(settings: Settings, wanted: str | None) -> dict[str, Any]:
     path = database_path(settings.cookie_directory, settings.username)
     session = SessionStore(settings.cookie_directory, settings.username).session
+    trust = Trust.of(session)
     everything: dict[str, Any] = {
         "account": settings.username,
         "signed_in": session.is_usable,
-        "trusted_until": session.trusted_until / 1000 or None,
+        "trusted_until": trust.until or None,
+        "trust_renewal": trust.renewal,
+        "trust_renews": trust.renews,
+        "session_until": session.lasts_until / 1000 or None,
         "consented_until": session.consented_until / 1000 or None,
+        "clock_off": session.clock_off,
         "running": lock.holder(settings.cookie_directory, settings.username),
         "database": str(path) if path.exists() else None,
     }
@@ -146,6 +152,8 @@ def _lines(settings: Settings, everything: dict[str, Any]) -> Iterator[str]:
     yield f"Sign-in     {_sign_in(everything)}"
     if everything["consented_until"]:
         yield f"Approval    {_approval(everything)}"
+    if trouble := clock.sentence(everything["clock_off"]):
+        yield f"Clock       {trouble} {WrongClock.hint}"
     yield f"Running     {_running(everything)}"
     for transfer in (everything.get("now") or {}).get("transfers", ()):
         done, whole, rate = size(transfer["done"]), size(transfer["size"]), size(transfer["rate"])
@@ -186,11 +194,8 @@ def _sign_in(everything: dict[str, Any]) -> str:
         return "run out; sign in again: icloudfs login"
     if not everything["trusted_until"]:
         return "kept"
-    left = everything["trusted_until"] - time.time()
-    if left <= 0:
-        return "kept; the next one needs a code: icloudfs login"
-    until = datetime.fromtimestamp(everything["trusted_until"]).astimezone().strftime("%x")
-    return f"kept; trusted until about {until}, {duration(left)} from now"
+    trust = Trust(everything["trusted_until"], everything["trust_renewal"])
+    return f"kept; {trust.told(time.time())}"
 
 
 def _approval(everything: dict[str, Any]) -> str:

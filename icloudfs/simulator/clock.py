@@ -15,7 +15,7 @@ class Clock:
 
     def __init__(self, now: int) -> None:
         self.told_off = 0.0
-        """Seconds that the ``Date`` header is ahead of ``wall``: the client's clock seems to be behind by them."""
+        """Seconds that the ``Date`` header is ahead of ``wall``: by them the client's clock seems behind."""
         self._advanced = 0.0
         self._record_ms = now
 

@@ -9,10 +9,10 @@ import secrets
 
 import trio
 
+from icloudfs.apple.wire import WEB_TOKEN
 from icloudfs.simulator.account import Doorkeeper
 from icloudfs.simulator.blobs import Blob, Storehouse
 from icloudfs.simulator.clock import Clock
-from icloudfs.simulator.cookies import WEB_TOKEN
 from icloudfs.simulator.faults import TINY_BODY, Faults
 from icloudfs.simulator.message import Request, Response
 from icloudfs.simulator.rows import Link

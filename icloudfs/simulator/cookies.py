@@ -6,12 +6,8 @@ import time
 
 from icloudfs.simulator.message import Request
 
-WEB_TOKEN = "X-APPLE-WEBAUTH-TOKEN"
-"""The cookie that the database wants (facts/sign-in.md §1.7)."""
 REPAIR = "X-APPLE-WEBAUTH-REPAIR"
 """What comes in its place for an account that has something to do on icloud.com first (§6.2)."""
-TRUST = "X-APPLE-WEBAUTH-HSA-TRUST"
-"""What the name of the cookie begins with that says how long a browser is trusted."""
 PCS_COOKIES = ("X-APPLE-WEBAUTH-PCS-Photos", "X-APPLE-WEBAUTH-PCS-Sharing")
 
 Header = tuple[str, str]

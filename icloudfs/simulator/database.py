@@ -12,11 +12,12 @@ from icloudfs.apple.wire import (
     PAGE_ASSETS,
     PAGE_RECORDS,
     SHARED_ZONE_PREFIX,
+    WEB_TOKEN,
 )
 from icloudfs.simulator.account import Doorkeeper
 from icloudfs.simulator.cloud import Cloud, Database
 from icloudfs.simulator.content import Content
-from icloudfs.simulator.cookies import PCS_COOKIES, WEB_TOKEN, Header
+from icloudfs.simulator.cookies import PCS_COOKIES, Header
 from icloudfs.simulator.faults import Faults
 from icloudfs.simulator.indexing import FINISHED
 from icloudfs.simulator.message import Json, Request, Response, json_response

@@ -69,8 +69,6 @@ class LibraryPlan:
     """So many pages of superseded history at the beginning of the change log."""
     indexing: float = 0.0
     """Seconds for which Apple is still indexing it."""
-    photos: bool = True
-    """False: iCloud Photos was never switched on, and there is no PrimarySync."""
     other_zones: bool = True
     """Whether there are zones that are no photo libraries."""
     shared_albums: int | None = None
@@ -306,8 +304,6 @@ class _Builder:
         self._zone.put(library_info(self._zone, self._plan.now))
         self._add_shared_library()
         self._add_other_zones()
-        if not self._plan.photos:
-            self._cloud.private.remove(PRIMARY_ZONE)
 
     def _specs(self) -> list[Spec]:
         odd = oddities(self._plan) if self._plan.with_oddities else []

@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 
 import trio
 
+from icloudfs.apple.wire import PRIMARY_ZONE
 from icloudfs.simulator.account import Account
 from icloudfs.simulator.application import Application
 from icloudfs.simulator.cloud import Cloud
@@ -74,6 +75,8 @@ class Simulator:
         self.account = account or Account()
         self.cloud.dsid = self.account.dsid
         add_shared_albums(plan, self.cloud)
+        if not self.account.photos:
+            self.cloud.private.remove(PRIMARY_ZONE)
         self.phone = Phone(self.cloud, camera, plan.seed)
         self.application = Application(self.cloud, self.account, self.phone, latency)
 

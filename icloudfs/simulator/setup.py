@@ -8,13 +8,12 @@ import hashlib
 import secrets
 from collections.abc import Callable
 
+from icloudfs.apple.wire import TRUST_COOKIE, WEB_TOKEN
 from icloudfs.simulator.account import Doorkeeper
 from icloudfs.simulator.clock import Clock
 from icloudfs.simulator.cookies import (
     PCS_COOKIES,
     REPAIR,
-    TRUST,
-    WEB_TOKEN,
     Header,
     delete_cookie,
     set_cookie,
@@ -156,7 +155,7 @@ class Setup:
     def _trust_cookie(self, request: Request, until: float) -> Header:
         """It ends when the trust does (facts/sign-in.md §6.3)."""
         owner = hashlib.sha256(self._keeper.account.dsid.encode()).hexdigest()[:16]
-        return set_cookie(request, f"{TRUST}-{owner}", secrets.token_hex(24), until)
+        return set_cookie(request, f"{TRUST_COOKIE}-{owner}", secrets.token_hex(24), until)
 
     def web_token(self, request: Request) -> Header:
         """A new web token, as a cookie; database answers hand one out now and then."""

@@ -16,10 +16,10 @@ from typing import NamedTuple
 import apsw
 import trio
 
-from icloudfs.apple import CloudKitError, ICloud, ZoneGone, is_library
+from icloudfs.apple import CloudKitError, ICloud, Photos, ZoneGone, is_library
 from icloudfs.apple.records import Area, Zone
 from icloudfs.apple.wire import PRIMARY_ZONE
-from icloudfs.errors import IcloudfsError, one_error
+from icloudfs.errors import IcloudfsError, NoPhotos, one_error
 from icloudfs.progress import Progress
 from icloudfs.state import catalogue, metadata, runs
 from icloudfs.state.catalogue import StoredZone, Touched
@@ -109,6 +109,9 @@ class Sync:
     async def _run(self, books: Books) -> None:
         await self._list_what_is_indexed_now(books)
         tokens = [await self._look(books, area) for area in _AREAS]
+        if not catalogue.zones(self._database.reader):
+            await demand_photos(books.photos)
+            return  # an answer that was short: the next run looks at all zones
         for zone in catalogue.zones(self._database.reader):
             await ask_for_owed(books, zone)
             await complete_albums(books, zone)
@@ -327,6 +330,14 @@ class _Changed(NamedTuple):
     token: str
     complete: bool
     """Every zone that there is was named, not only what changed."""
+
+
+async def demand_photos(photos: Photos) -> None:
+    """Raises NoPhotos if iCloud names no library in any area, which two kinds of call must say."""
+    for area in _AREAS:
+        if await photos.zones(area):
+            return
+    raise NoPhotos("This account has no iCloud Photos: there is no library in it.")
 
 
 def photos_known(connection: apsw.Connection) -> bool:

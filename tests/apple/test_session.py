@@ -202,9 +202,30 @@ def test_a_fresh_start_keeps_the_trust_and_the_installation() -> None:
     fresh = filled().begin_anew()
     assert (fresh.client_id, fresh.trust_token) == ("auth-1", "secret-trust")
     assert not fresh.scnt and not fresh.session_token and not fresh.cookies.names()
-    fresh.keep_working(filled())
-    assert fresh.is_usable
+    fresh.cookies.add_missing(filled().cookies)
     assert fresh.cookies.names() == {"T"}
+
+
+def test_a_sign_in_that_waits_is_kept_beside_what_is_held(tmp_path: Path) -> None:
+    store = stored(tmp_path)
+    store.session.pending = Session(session_token="half-way", code_phone=2)
+    store.save()
+    again = SessionStore(tmp_path, APPLE_ID).session
+    assert again.session_token == "secret-session"
+    assert again.pending is not None and again.pending.session_token == "half-way"
+    assert again.copy().pending is not again.pending
+    assert again.begin_anew().pending is None
+    assert "half-way" not in repr(again)
+
+
+def test_a_renewal_does_not_undo_what_another_process_wrote(tmp_path: Path) -> None:
+    daemon, command = stored(tmp_path), SessionStore(tmp_path, APPLE_ID)
+    command.session.session_token = "newer"
+    command.save()
+    assert not daemon.replace_if_current(Session(session_token="renewed"))
+    assert daemon.session.session_token == "newer"
+    assert daemon.replace_if_current(Session(session_token="renewed"))
+    assert SessionStore(tmp_path, APPLE_ID).session.session_token == "renewed"
 
 
 async def test_one_renewal_at_a_time_among_processes(tmp_path: Path) -> None:

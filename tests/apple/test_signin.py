@@ -186,8 +186,8 @@ async def test_a_stale_scnt_begins_anew_once(world: World) -> None:
     world.sim.expire("sign-ins")
     world.forget()
     transport = Transport(Endpoints.at(world.url))
-    session = world.store().session
-    assert session.session_id
+    session = world.store().session.pending
+    assert session is not None and session.session_id
     await signin.sign_in(transport, session, ACCOUNT.apple_id, PASSWORD, Codes())
     await transport.aclose()
     assert world.paths.count("init") == 2
@@ -546,12 +546,14 @@ async def test_begun_in_one_process_and_finished_in_another(world: World) -> Non
     async with world.client() as icloud:
         challenge = await icloud.begin_login(PASSWORD)
     assert challenge is not None
-    assert world.store().session.code_requested_at > 0
+    pending = world.store().session.pending
+    assert pending is not None and pending.code_requested_at > 0
     async with world.client() as icloud:
         with pytest.raises(WrongCode):
             await icloud.finish_login(WRONG)
     async with world.client() as icloud:
         assert (await icloud.finish_login(DeviceCode(CODE))).dsid == ACCOUNT.dsid
+    assert world.store().session.pending is None
     assert world.store().session.code_requested_at == 0
 
 
@@ -560,17 +562,23 @@ async def test_by_text_in_two_processes(world: World) -> None:
         challenge = await icloud.begin_login(PASSWORD)
         assert challenge is not None
         await icloud.send_code_to_phone(challenge.phones[0])
-    assert world.store().session.code_phone == 1
+    pending = world.store().session.pending
+    assert pending is not None and pending.code_phone == 1
     async with world.client() as icloud:
         await icloud.finish_login(PhoneCode(CODE, challenge.phones[0]))
 
 
 async def test_what_worked_goes_on_working_until_the_code_comes(signed_in: World) -> None:
-    signed_in.sim.expire("trust")
+    before = signed_in.store().session
+    for kind in ("trust", "trusted-session-token"):
+        signed_in.sim.expire(kind)
     async with signed_in.client() as icloud:
         assert await icloud.begin_login(PASSWORD) is not None
     async with signed_in.client() as icloud:
         assert await icloud.photos.zones("private")
+    after = signed_in.store().session
+    assert after.session_token == before.session_token
+    assert after.trust_token == before.trust_token
 
 
 async def test_a_code_that_nothing_waits_for(world: World) -> None:

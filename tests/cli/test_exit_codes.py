@@ -30,6 +30,8 @@ PUBLISHED = {
     "ProtocolError": 17,
     "StateDamaged": 18,
     "ContentError": 19,
+    "NoPhotos": 20,
+    "WrongClock": 21,
     "LoginNeeded": 78,
 }
 """What scripts rely on. Add to it; change nothing."""

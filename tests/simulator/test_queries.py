@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from icloudfs.simulator import LibraryPlan, Simulator
+from icloudfs.simulator import Account, LibraryPlan, Simulator
 from icloudfs.simulator.manifest import entry
 from tests.simulator.browser import Browser, Json
 
@@ -264,7 +264,7 @@ async def test_oddities_are_there(browser: Browser) -> None:
 
 
 async def test_an_account_without_photos_has_no_personal_library() -> None:
-    sim = Simulator(LibraryPlan(assets=0, photos=False, shared="none"))
+    sim = Simulator(LibraryPlan(assets=0, shared="none"), Account(photos=False))
     async with sim.running() as address, httpx.AsyncClient(trust_env=False, verify=False) as http:
         browser = Browser(http, address.endpoints)
         await browser.sign_in(sim.account)
