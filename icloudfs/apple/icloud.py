@@ -228,14 +228,14 @@ class ICloud:
     async def _without_code(self, draft: Session) -> AccountInfo | None:
         """Apple has asked for a code: open the account with what may do without one (facts/sign-in.md §6.3).
 
-        First with the new session token and the trust that we hold, then with the session on disk, on new
+        With the new session token and the trust that we hold, then with the session on disk; each on new
         connections. None: a person has to be asked.
         """
-        await self._transport.drop_pool(self._transport.pool_number)
-        for attempt in (draft if draft.trust_token else None, self.store.on_disk()):
-            if attempt is None or not attempt.session_token:
+        for held in (draft if draft.trust_token else None, self.store.on_disk()):
+            if held is None or not held.session_token:
                 continue
-            attempt = attempt.copy()
+            attempt = held.copy()
+            await self._transport.drop_pool(self._transport.pool_number)
             try:
                 info = await account.account_login(self._transport, attempt)
             except SessionRefused as error:
@@ -600,7 +600,6 @@ class ICloud:
         held.signed_in_alone_at = now_ms()
         if not self._saved():
             return None
-        self._count_sign_in()
         return await renewal.by_sign_in(self._transport, held, self.apple_id, password)
 
     def _keep_renewed(self, fresh: Session) -> None:

@@ -71,7 +71,7 @@ class Account:
     country: str = "USA"
     trust_lifetime: float = 30 * _DAY
     photos: bool = True
-    """False: iCloud Photos was never switched on, and there is no PrimarySync."""
+    """False: iCloud Photos was never switched on, and there is no library."""
     trust_renewal: TrustRenewal = "live"
     """What ``2sv/trust`` gives without a code (facts/sign-in.md §6.3)."""
     web_token_lifetime: float = 14 * _DAY

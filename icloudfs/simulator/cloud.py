@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from icloudfs.apple.wire import PRIMARY_ZONE, SHARED_ZONE_PREFIX
 from icloudfs.simulator import synctoken
 from icloudfs.simulator.blobs import Storehouse
 from icloudfs.simulator.clock import Clock
@@ -12,6 +13,7 @@ from icloudfs.simulator.rows import Area
 from icloudfs.simulator.stream import Stream
 from icloudfs.simulator.zone import Zone
 
+_LIBRARIES = (PRIMARY_ZONE, SHARED_ZONE_PREFIX)
 _FIRST_POSITION = 4_000
 
 
@@ -100,6 +102,12 @@ class Cloud:
         """How far Apple is with a library; None if all its indexes are finished."""
         indexing = zone.indexing
         return None if indexing is None or indexing.until <= self.clock.wall() else indexing
+
+    def remove_libraries(self) -> None:
+        """What is left are the zones of an account that has never had photos in iCloud."""
+        for database in (self.private, self.shared):
+            for name in [n for n in database.zones if n.startswith(_LIBRARIES)]:
+                database.remove(name)
 
     def zone(self, name: str) -> Zone:
         """The zone of that name, in either database. Raises KeyError."""

@@ -47,6 +47,15 @@ KINDS: dict[str, Kind] = {
         "something is to be done on icloud.com first: isRepairNeeded, and no cookie for the database",
     ),
     "inactive": Kind(Account(database_status="suspended"), "its database is not active"),
+    "trust-after-sign-in": Kind(
+        Account(trust_renewal="sign-in"), "its trust is renewed only right after a whole sign-in"
+    ),
+    "trust-once": Kind(Account(trust_renewal="never"), "its trust is not renewed without a code"),
+    "trust-worthless": Kind(
+        Account(trust_renewal="worthless"),
+        "is given new trust tokens that accountLogin then refuses",
+    ),
+    "no-photos": Kind(Account(photos=False), "iCloud Photos was never switched on"),
     "consent": Kind(
         Account(advanced_data_protection=True, late_keys=1),
         "Advanced Data Protection: a device approves, and its consent ends after an hour",

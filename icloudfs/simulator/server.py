@@ -13,7 +13,6 @@ from typing import Any, Self, TypeVar
 
 import trio
 
-from icloudfs.apple.wire import PRIMARY_ZONE
 from icloudfs.simulator.account import Account
 from icloudfs.simulator.application import Application
 from icloudfs.simulator.cloud import Cloud
@@ -76,7 +75,7 @@ class Simulator:
         self.cloud.dsid = self.account.dsid
         add_shared_albums(plan, self.cloud)
         if not self.account.photos:
-            self.cloud.private.remove(PRIMARY_ZONE)
+            self.cloud.remove_libraries()
         self.phone = Phone(self.cloud, camera, plan.seed)
         self.application = Application(self.cloud, self.account, self.phone, latency)
 

@@ -42,6 +42,13 @@ PASSWORD, CODE = ACCOUNT.password, ACCOUNT.code
 WRONG = DeviceCode("654321")
 
 
+def pending(world: World) -> Session:
+    """The sign-in that waits for its code."""
+    found = world.store().session.pending
+    assert found is not None
+    return found
+
+
 async def log_in(world: World, codes: Codes | None = None, password: str = PASSWORD) -> Codes:
     codes = codes or Codes()
     async with world.client() as icloud:
@@ -186,8 +193,8 @@ async def test_a_stale_scnt_begins_anew_once(world: World) -> None:
     world.sim.expire("sign-ins")
     world.forget()
     transport = Transport(Endpoints.at(world.url))
-    session = world.store().session.pending
-    assert session is not None and session.session_id
+    session = pending(world)
+    assert session.session_id
     await signin.sign_in(transport, session, ACCOUNT.apple_id, PASSWORD, Codes())
     await transport.aclose()
     assert world.paths.count("init") == 2
@@ -349,7 +356,8 @@ async def test_escrow_after_the_code_and_at_each_sign_in_after(world: World) -> 
 @pytest.mark.parametrize("account", [ESCROW])
 async def test_escrow_that_is_refused_leads_to_a_code(signed_in: World) -> None:
     """An expired trust token is answered 409 with the same header as one that is good."""
-    signed_in.sim.expire("trust")
+    for kind in ("trust", "trusted-session-token"):
+        signed_in.sim.expire(kind)
     codes = await log_in(signed_in)
     assert len(codes.asked) == 1
     assert (await log_in(signed_in)).asked == []  # and the new trust lasts
@@ -380,7 +388,7 @@ async def test_escrow_in_a_second_process_asks_for_the_password_before_the_code_
 ) -> None:
     async with world.client() as icloud:
         await icloud.begin_login(PASSWORD)
-    assert world.store().session.escrow_owed
+    assert pending(world).escrow_owed
     world.forget()
     async with world.client() as icloud:
         with pytest.raises(LoginNeeded, match="password once more") as caught:
@@ -412,12 +420,12 @@ async def test_a_code_that_was_accepted_is_not_asked_for_again(world: World) -> 
     async with world.client() as icloud:
         with pytest.raises(WrongPassword):
             await icloud.finish_login(DeviceCode(CODE), mistyped)
-    assert world.store().session.code_accepted
+    assert pending(world).code_accepted
     world.forget()
     async with world.client() as icloud:
         await icloud.finish_login(None, kept_password)
     assert world.paths == ["init", "complete", "trust", "accountLogin"]
-    assert not world.store().session.code_accepted
+    assert world.store().session.pending is None
     assert (await log_in(world)).asked == []
 
 
@@ -530,12 +538,11 @@ async def test_what_was_asked_of_a_phone_is_repeated_by_the_second_process(
         challenge = await icloud.begin_login(PASSWORD)
         assert challenge is not None
         await icloud.send_code_to_phone(challenge.phones[1], voice=voice)
-    kept = world.store().session
+    kept = pending(world)
     assert (kept.code_phone, kept.code_non_fteu, kept.code_by_call) == (2, True, voice)
     async with world.client() as icloud:
         await icloud.finish_login(PhoneCode(CODE, Phone(2, "")))
-    kept = world.store().session
-    assert (kept.code_phone, kept.code_non_fteu, kept.code_by_call) == (0, None, False)
+    assert world.store().session.pending is None
 
 
 # -- in two processes ------------------------------------------------------------------------------
@@ -546,8 +553,7 @@ async def test_begun_in_one_process_and_finished_in_another(world: World) -> Non
     async with world.client() as icloud:
         challenge = await icloud.begin_login(PASSWORD)
     assert challenge is not None
-    pending = world.store().session.pending
-    assert pending is not None and pending.code_requested_at > 0
+    assert pending(world).code_requested_at > 0
     async with world.client() as icloud:
         with pytest.raises(WrongCode):
             await icloud.finish_login(WRONG)
@@ -562,8 +568,7 @@ async def test_by_text_in_two_processes(world: World) -> None:
         challenge = await icloud.begin_login(PASSWORD)
         assert challenge is not None
         await icloud.send_code_to_phone(challenge.phones[0])
-    pending = world.store().session.pending
-    assert pending is not None and pending.code_phone == 1
+    assert pending(world).code_phone == 1
     async with world.client() as icloud:
         await icloud.finish_login(PhoneCode(CODE, challenge.phones[0]))
 
@@ -595,7 +600,7 @@ async def test_a_code_that_comes_too_late(world: World) -> None:
         with pytest.raises(SignInOver) as caught:
             await icloud.finish_login(DeviceCode(CODE))
     assert "without --code" in caught.value.hint
-    assert not world.store().session.code_requested_at  # the next login begins anew
+    assert world.store().session.pending is None  # the next login begins anew
 
 
 async def test_a_person_who_takes_too_long_is_told_so(world: World) -> None:
