@@ -9,6 +9,7 @@ import pytest
 
 from icloudfs.apple import ICloud, SessionStore, clock, transport
 from icloudfs.apple.endpoints import GLOBAL
+from icloudfs.apple.session import Session
 from icloudfs.errors import LoginNeeded, Offline, WrongClock
 from icloudfs.simulator import Simulator
 from tests.apple.conftest import ACCOUNT, Codes, World, kept_password
@@ -106,6 +107,24 @@ async def test_where_tls_fails_because_of_it(
         async with ICloud(store, GLOBAL, ACCOUNT.apple_id) as client:
             with pytest.raises(WrongClock, match=words):
                 await client.login(ACCOUNT.password, Codes())
+
+
+async def test_it_is_noted_for_those_who_ask_no_network(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sim = Simulator(account=ACCOUNT)
+    sim.faults.switch(certificate_not_yet_valid=True)
+    store = SessionStore(world.directory, ACCOUNT.apple_id)
+    store.session.adopt(Session(dsid="1", database="https://p61-ckdatabasews.icloud.com:443"))
+    store.save()
+    async with sim.running(proxy_port=0) as address:
+        monkeypatch.setenv("HTTPS_PROXY", address.proxy_url)
+        trusting = ssl.create_default_context(cadata=address.certificate.decode())
+        monkeypatch.setattr(transport, "_trust", lambda: trusting)
+        async with ICloud(store, GLOBAL, ACCOUNT.apple_id) as client:
+            with pytest.raises(WrongClock, match=r"ckdatabasews\S+ is not valid yet"):
+                await client.photos.zones("private")
+    assert world.store().session.clock_off == -clock.UNKNOWN
 
 
 async def test_a_certificate_that_expired_by_a_clock_that_is_right(

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import trio
 
-from icloudfs.errors import IcloudfsError, Throttled
+from icloudfs.apple.wire import PRIMARY_ZONE
+from icloudfs.errors import IcloudfsError, NoPhotos, Throttled
 from icloudfs.simulator import LibraryPlan
 from icloudfs.state import metadata
 from tests.sync.account import Client, Lab, lab
@@ -239,3 +240,36 @@ async def test_a_photo_that_comes_back_between_two_lists(
         await client.sync()
         await client.sync()
         await assert_right(account, client)
+
+
+async def test_an_account_without_photos_is_no_empty_library(tmp_path: Path) -> None:
+    """Said at every run, until photos are switched on; then they come."""
+    async with lab(tmp_path, LibraryPlan(assets=12, shared="none", drawn=False)) as account:
+        private = account.simulator.cloud.private
+        switched_off = private.zones.pop(PRIMARY_ZONE)
+        client = account.client()
+        for _ in range(2):
+            with pytest.raises(NoPhotos, match="no iCloud Photos"):
+                await client.sync()
+        assert not client.zones
+        private.add(switched_off)
+        await client.sync()
+        assert_is_what_the_simulator_holds(client, account.simulator)
+
+
+async def test_photos_that_are_switched_off_are_no_empty_library(tmp_path: Path) -> None:
+    async with lab(tmp_path, LibraryPlan(assets=12, shared="none", drawn=False)) as account:
+        client = account.client()
+        await client.sync()
+        account.simulator.cloud.private.remove(PRIMARY_ZONE)
+        for _ in range(2):
+            with pytest.raises(NoPhotos):
+                await client.sync()
+
+
+async def test_a_shared_library_alone_is_a_library(tmp_path: Path) -> None:
+    async with lab(tmp_path, LibraryPlan(assets=12, shared="shared", drawn=False)) as account:
+        account.simulator.cloud.private.remove(PRIMARY_ZONE)
+        client = account.client()
+        await client.sync()
+        assert [zone.zone.area for zone in client.zones] == ["shared"]

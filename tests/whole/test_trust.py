@@ -1,4 +1,4 @@
-"""A computer that runs is asked for a code once (facts/sign-in.md §6.3); one whose clock is wrong hears of it."""
+"""A computer that runs is asked for a code once (facts/sign-in.md §6.3), and told if its clock is wrong."""
 
 from __future__ import annotations
 
@@ -24,21 +24,26 @@ class Computer(Library):
     def __init__(self, icloud: LocalICloud, scratch: Scratch) -> None:
         super().__init__(icloud, scratch, "computer")
         self._later_by = scratch.folder / "later"
-        self._gone = 0.0
+        self.gone = 0.0
+        """Seconds that have passed for both."""
         self.set_clock(0)
         self.environment |= {"PYTHONPATH": str(_LATER), "LATER_BY": str(self._later_by)}
 
     def set_clock(self, ahead: float) -> None:
         """Let this computer's clock alone be ahead, by so many seconds."""
         fresh = self._later_by.with_suffix(".new")
-        fresh.write_text(str(self._gone + ahead))
+        fresh.write_text(str(self.gone + ahead))
         fresh.replace(self._later_by)
+
+    def skip(self, days: float) -> None:
+        """Let days pass."""
+        self.gone += days * _DAY
+        self.icloud.control.advance(days * _DAY)
+        self.set_clock(0)
 
     def sleep(self, days: float) -> None:
         """Let days pass, and then as many looks at iCloud as show that all is settled."""
-        self._gone += days * _DAY
-        self.icloud.control.advance(days * _DAY)
-        self.set_clock(0)
+        self.skip(days)
         self.settle()
 
     def settle(self) -> None:
@@ -82,7 +87,7 @@ def test_a_computer_that_runs_for_120_days_asks_for_no_code(computer: Computer) 
     for _ in range(20):
         computer.sleep(6)
         told = computer.status()
-        assert told["trusted_until"] > time.time() + computer._gone + 8 * _DAY
+        assert told["trusted_until"] > time.time() + computer.gone + 8 * _DAY
         assert not told["now"]["sign_in_needed"]
     assert told["trust_renews"] is True
     assert "renewed by itself" in computer.icloudfs("status").stdout
@@ -100,7 +105,7 @@ def test_one_whose_trust_is_not_renewed_says_so_well_before_it_ends(computer: Co
         computer.sleep(6)
     told = computer.status()
     assert told["trust_renews"] is False and told["trust_renewal"] == "refused"
-    assert 11 * _DAY < told["trusted_until"] - time.time() - computer._gone < 13 * _DAY
+    assert 11 * _DAY < told["trusted_until"] - time.time() - computer.gone < 13 * _DAY
     assert "a code will be needed in 11 days" in computer.log.read_text()
     for words in ("at the internet address where it was got", "icloudfs login --renew-trust"):
         assert words in computer.icloudfs("status").stdout
@@ -113,8 +118,18 @@ def test_one_whose_trust_is_not_renewed_says_so_well_before_it_ends(computer: Co
     computer.icloudfs("login", "--renew-trust", "--code", computer.icloud.account.code)
 
     told = computer.status()
-    assert told["trusted_until"] > time.time() + computer._gone + 29 * _DAY
+    assert told["trusted_until"] > time.time() + computer.gone + 29 * _DAY
     assert told["trust_renews"] is None
+
+
+def test_a_sync_now_and_then_is_enough(computer: Computer) -> None:
+    computer.login()
+    computer.icloud.control.reset_traffic()
+    for _ in range(9):
+        computer.skip(7.5)
+        computer.sync()
+    assert computer.status()["trust_renewal"] == "live"
+    assert computer.codes() == [] and not computer.icloud.calls(path="/signin/complete")
 
 
 def test_killed_in_the_middle_of_a_renewal_it_loses_nothing(computer: Computer) -> None:
@@ -122,9 +137,7 @@ def test_killed_in_the_middle_of_a_renewal_it_loses_nothing(computer: Computer) 
     computer.sleep(7.5)
     before = _session(computer)
     computer.icloud.control.set_fault("setup", "delay", seconds=60, path="accountLogin")
-    computer._gone += 8 * _DAY
-    computer.icloud.control.advance(8 * _DAY)
-    computer.set_clock(0)
+    computer.skip(8)
     wait_until(lambda: computer.icloud.calls(path="accountLogin"), 30)
     wait_until(lambda: computer.icloud.calls(path="2sv/trust"), 30)
 

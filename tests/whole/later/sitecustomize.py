@@ -1,5 +1,5 @@
 """Python imports this at its start where a test has put this folder on its path: the program then lives so
-many seconds later as the file says that ``LATER_BY`` names. Waits are by another clock, and stay as they are."""
+many seconds later as the file says that ``LATER_BY`` names. Waits are by another clock: they stay the same."""
 
 from __future__ import annotations
 
