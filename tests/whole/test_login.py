@@ -135,7 +135,7 @@ def test_a_trusted_computer_needs_no_code(stranger: Library) -> None:
 def test_in_two_steps_by_phone_as_it_was_asked_for(stranger: Library, how: str) -> None:
     stranger.icloud.control.switch(non_fteu_required=True)
     assert stranger.icloudfs("login", how, check=False).returncode == 78
-    kept = session(stranger)
+    kept = session(stranger)["pending"]
     assert (kept["code_by_call"], kept["code_non_fteu"]) == (how == "--call", True)
 
     stranger.icloudfs("login", "--code", "123456")
