@@ -21,6 +21,8 @@ from icloudfs.simulator.blobs import Blob, Storehouse, blob_of
 from icloudfs.simulator.movies import movie
 from icloudfs.simulator.pictures import (
     FRAME,
+    FRAME_MEDIUM,
+    FRAME_SMALL,
     HEIC_SCENES,
     HEIC_SIZE,
     LARGE,
@@ -87,6 +89,8 @@ VIDEOS = frozenset({"video", "slomo", "timelapse", "long-video", "huge-video"})
 _LONG = 8 * 1024 * 1024
 _HUGE = 40 * 1024 * 1024
 _LARGE_TAIL = 2_400_000
+_CLIP = 1.2
+"""Seconds of a live photo's video."""
 
 
 class Shot(msgspec.Struct, frozen=True):
@@ -97,6 +101,8 @@ class Shot(msgspec.Struct, frozen=True):
     orientation: int = 1
     duration: float = 0.0
     """Seconds; 0 for a picture."""
+    clip: float = 0.0
+    """Seconds of a live photo's video."""
     video: bool = False
     animated: bool = False
 
@@ -174,6 +180,23 @@ class Camera:
             *self._small(number, text, ORIGINAL),
         ]
 
+    def edited_live(
+        self, number: int, label: str, moment: Moment, version: int = 1
+    ) -> list[Resource]:
+        """The renditions that an edit of a live photo adds to its asset: picture and video
+        (facts/cloudkit.md §1.12)."""
+        text = f"{number:05} EDIT {version} {label}"
+        return [
+            self._heic(number, moment, "resJPEGFull"),
+            self._clip("resVidCompl", number, text, moment, seconds=_CLIP, moov_first=True),
+            *self._small(number, text, ORIGINAL),
+        ]
+
+    def ramped(self, number: int, label: str) -> list[Resource]:
+        """The rendition that a device makes of each slow-motion video by itself."""
+        text = f"{number:05} RAMPS {label}"
+        return [self._small_clip("resVidFull", FRAME, number, text)]
+
     def edited_movie(
         self, number: int, label: str, moment: Moment, version: int = 1
     ) -> list[Resource]:
@@ -221,19 +244,21 @@ class Camera:
         resources = [self._heic(number, moment)]
         if kind == "live":
             clip = self._clip(
-                "resOriginalVidCompl", number, text, moment, seconds=1.2, moov_first=False
+                "resOriginalVidCompl", number, text, moment, seconds=_CLIP, moov_first=False
             )
-            resources.append(clip)
-        return Shot(HEIC, (*resources, *self._small(number, text, ORIGINAL)))
+            resources += [clip, *self._small_clips(number, text)]
+        small = self._small(number, text, ORIGINAL)
+        return Shot(HEIC, (*resources, *small), clip=_CLIP if kind == "live" else 0.0)
 
-    def _heic(self, number: int, moment: Moment) -> Resource:
+    def _heic(self, number: int, moment: Moment, prefix: str = "resOriginal") -> Resource:
         scene = number % HEIC_SCENES
+        tail = self._tail(number, "" if prefix == "resOriginal" else prefix)
         if self._drawn:
-            make = partial(_heic_with_tail, scene, moment.exif(), self._tail(number))
+            make = partial(_heic_with_tail, scene, moment.exif(), tail)
             blob = self._stored(blob_of(_Recipe(make)))
         else:
-            blob = self._stored(pictures.heic_template(scene).blob(self._tail(number)))
-        return Resource("resOriginal", blob, HEIC, *HEIC_SIZE)
+            blob = self._stored(pictures.heic_template(scene).blob(tail))
+        return Resource(prefix, blob, HEIC, *HEIC_SIZE)
 
     def _png(self, number: int, text: str) -> Resource:
         if self._drawn:
@@ -300,8 +325,21 @@ class Camera:
             moov_first=kind == "long-video" or number % 2 == 0,
             padding=padding,
         )
-        resources = (clip, *self._small(number, text, FRAME))
-        return Shot(MOVIE, resources, duration=seconds, video=True)
+        small = (*self._small(number, text, FRAME), *self._small_clips(number, text))
+        return Shot(MOVIE, (clip, *small), duration=seconds, video=True)
+
+    def _small_clips(self, number: int, text: str) -> list[Resource]:
+        """The two renditions that iCloud makes of every video, a live photo's too
+        (facts/cloudkit.md §1.12)."""
+        return [
+            self._small_clip("resVidMed", FRAME_MEDIUM, number, text),
+            self._small_clip("resVidSmall", FRAME_SMALL, number, text),
+        ]
+
+    def _small_clip(self, prefix: str, shape: Shape, number: int, text: str) -> Resource:
+        template = movies.movie_template(number % SCENES, moov_first=True, shape=shape)
+        blob = self._stored(template.blob(self._tail(number, f"{prefix} {text}")))
+        return Resource(prefix, blob, MOVIE, shape.width, shape.height)
 
     def _clip(
         self,

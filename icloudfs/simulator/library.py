@@ -11,7 +11,6 @@ import random
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from msgspec.structs import replace as _with
 
@@ -29,6 +28,7 @@ from icloudfs.simulator.rows import (
     NameForm,
     Other,
     Relation,
+    Resource,
     int64,
     string,
 )
@@ -45,6 +45,7 @@ _SHARED_ASSETS = 12
 SLOMO_EDIT = "com.apple.video.slomo"
 SCREENSHOT_EDIT = "com.apple.ScreenshotServices"
 PHOTO_EDIT = "com.apple.photo"
+VIDEO_EDIT = "com.apple.video"
 
 
 @dataclass(frozen=True)
@@ -177,26 +178,32 @@ class Developer:
         master = self._master(spec, shot, filename, taken, created)
         asset = self._asset(spec, shot, master, taken, created)
         if spec.edited:
-            made = self._renditions(shot, number, filename, moment)
-            asset = _with(asset, adjustment=PHOTO_EDIT, resources=tuple(made))
+            made = self._edited(shot.video, spec.kind == "live", number, filename, moment, 1)
+            asset = _with(asset, adjustment=edit_of(video=shot.video), resources=made)
+        elif spec.kind == "slomo":
+            asset = _with(asset, adjustment=SLOMO_EDIT, resources=self.ramped(number, filename))
         zone.put(master)
         zone.put(asset)
         return master, asset
 
-    def renditions(self, master: Master, taken: int, version: int) -> tuple[Any, ...]:
+    def renditions(self, master: Master, taken: int, version: int) -> tuple[Resource, ...]:
         """The resources of a new edit of ``master``; 1000 and up tells them from the library's."""
         self.taken_so_far += 1
-        number = self.taken_so_far
-        label = master.filename
-        moment = Moment(taken)
-        if master.video:
-            return tuple(self._camera.edited_movie(number, label, moment, version))
-        return tuple(self._camera.edited(number, label, moment, version))
+        live = any(resource.prefix == "resOriginalVidCompl" for resource in master.resources)
+        return self._edited(
+            master.video, live, self.taken_so_far, master.filename, Moment(taken), version
+        )
 
-    def _renditions(self, shot: Shot, number: int, filename: str, moment: Moment) -> Iterable[Any]:
-        if shot.video:
-            return self._camera.edited_movie(number, filename, moment)
-        return self._camera.edited(number, filename, moment)
+    def ramped(self, number: int, filename: str) -> tuple[Resource, ...]:
+        """What a device makes of a slow-motion video by itself."""
+        return tuple(self._camera.ramped(number, filename))
+
+    def _edited(
+        self, video: bool, live: bool, number: int, label: str, moment: Moment, version: int
+    ) -> tuple[Resource, ...]:
+        camera = self._camera
+        edit = camera.edited_movie if video else camera.edited_live if live else camera.edited
+        return tuple(edit(number, label, moment, version))
 
     def _master(self, spec: Spec, shot: Shot, filename: str, taken: int, created: int) -> Master:
         return Master(
@@ -218,11 +225,7 @@ class Developer:
         )
 
     def _asset(self, spec: Spec, shot: Shot, master: Master, taken: int, created: int) -> Asset:
-        adjustment = ""
-        if spec.kind == "slomo":
-            adjustment = SLOMO_EDIT
-        elif spec.kind == "screenshot":
-            adjustment = SCREENSHOT_EDIT
+        adjustment = SCREENSHOT_EDIT if spec.kind == "screenshot" else ""
         deleted = spec.trashed_days_ago is not None
         return Asset(
             name=self.uuid(),
@@ -246,6 +249,7 @@ class Developer:
             render_type=spec.render_type or (2 if spec.kind == "portrait" else 0),
             orientation=shot.orientation,
             duration=shot.duration,
+            clip=shot.clip,
             caption=spec.caption,
             description=spec.description,
             keywords=spec.keywords,
@@ -255,6 +259,12 @@ class Developer:
             animated=shot.animated,
             contributor=spec.contributor,
         )
+
+
+def edit_of(*, video: bool) -> str:
+    """``adjustmentType`` of what a person edits. That of a slow-motion video's ramps alone is another, which
+    every one has from the beginning."""
+    return VIDEO_EDIT if video else PHOTO_EDIT
 
 
 def relation(asset: str, album: str, created: int, position: int) -> Relation:

@@ -16,7 +16,11 @@ _MASTER_RENDITIONS = {
     "resOriginalAlt": "alternate",
     "resOriginalVidCompl": "live",
 }
-_ASSET_RENDITIONS = {"resJPEGFull": "edited", "resVidFull": "edited-video"}
+_ASSET_RENDITIONS = {
+    "resJPEGFull": "edited",
+    "resVidFull": "edited-video",
+    "resVidCompl": "edited-live",
+}
 _SMALL = {"resJPEGMed": "medium", "resJPEGThumb": "thumb"}
 _CLASSES = {
     "FAVORITE": "favorite",
@@ -55,7 +59,7 @@ def entry(zone: Zone, asset: Asset, albums: list[list[str]]) -> Json:
     master = zone.master(asset.master)
     renditions = _named(master.resources if master else (), _MASTER_RENDITIONS)
     renditions += _named(asset.resources, _ASSET_RENDITIONS)
-    small = asset.resources or (master.resources if master else ())
+    small = _named(asset.resources, _SMALL) or _named(master.resources if master else (), _SMALL)
     shown = master is not None and master.filename_form != "missing"
     return {
         "zone": zone.name,
@@ -85,7 +89,7 @@ def entry(zone: Zone, asset: Asset, albums: list[list[str]]) -> Json:
         "keywords": list(asset.keywords),
         "albums": sorted(albums),
         "renditions": renditions,
-        "small": _named(small, _SMALL),
+        "small": small,
     }
 
 

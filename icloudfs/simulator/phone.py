@@ -17,9 +17,10 @@ from icloudfs.apple.wire import PRIMARY_ZONE, SHARED_ZONE_PREFIX
 from icloudfs.simulator.camera import Camera, Kind
 from icloudfs.simulator.cloud import Cloud
 from icloudfs.simulator.library import (
-    PHOTO_EDIT,
+    SLOMO_EDIT,
     Developer,
     Spec,
+    edit_of,
     library_info,
     relation,
     shared_quota,
@@ -30,6 +31,7 @@ from icloudfs.simulator.rows import (
     ROOT_FOLDER,
     Album,
     Asset,
+    Forms,
     Gone,
     Master,
     Row,
@@ -39,6 +41,10 @@ from icloudfs.simulator.zone import Zone
 
 _FIRST_NUMBER = 10_000_000
 """Where the phone's shots are numbered from, so that they are unlike any of the library."""
+
+
+_SLO_MO = 100
+"""``assetSubtype``."""
 
 
 class Added(msgspec.Struct, frozen=True):
@@ -111,11 +117,18 @@ class Phone:
             raise KeyError(f"{asset} has no master")
         version = self._cloud.clock.tick() % 1_000_000
         made = self._developer.renditions(master, row.taken or 0, version)
-        self._change(zone, row, adjustment=PHOTO_EDIT, resources=made)
+        self._change(zone, row, adjustment=edit_of(video=master.video), resources=made)
         return asset
 
     def revert(self, asset: str) -> str:
-        """Undo every edit: the asset alone, without renditions."""
+        """Undo every edit: the asset alone, without renditions but those that a device makes by itself."""
+        zone, row = self._find(asset)
+        master = zone.master(row.master)
+        if row.subtype == _SLO_MO and master is not None:
+            number = self._cloud.clock.tick() % 1_000_000
+            made = self._developer.ramped(number, master.filename)
+            self._change(zone, row, adjustment=SLOMO_EDIT, resources=made)
+            return asset
         return self._update(asset, adjustment="", resources=(), render_type=0)
 
     def favorite(self, asset: str) -> str:
@@ -331,6 +344,16 @@ class Phone:
         there.put(arrived)
         self._account_for(there)
         return Added(arrived.name, arrived.master, there.name)
+
+    def write_otherwise(self, asset: str, forms: Forms, *, master: bool = False) -> str:
+        """Let fields of the asset, or of its master, come in another form (``rows.Forms``)."""
+        zone, row = self._find(asset)
+        self._cloud.clock.tick()
+        file = zone.master(row.master) if master else None
+        if file is not None:
+            zone.put(replace(file, modified=self._cloud.clock.record(), forms=forms))
+            return asset
+        return self._update(asset, forms=forms)
 
     # -- the log itself --------------------------------------------------------------------------
 

@@ -75,6 +75,8 @@ MEDIUM = Shape(1024, 768, 64, 6, 75)
 THUMB = Shape(320, 240, 16, 2, 70)
 PANORAMA = Shape(3200, 800, 80, 8, 82)
 FRAME = Shape(640, 480, 32, 4, 60)
+FRAME_MEDIUM = Shape(512, 384, 32, 4, 55)
+FRAME_SMALL = Shape(320, 240, 16, 2, 50)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 A row is a small immutable value; its wire form is built when a page is. The fields and their types are
 those of facts/cloudkit.md §1.6, §1.8, §1.12 and §1.13. Times are milliseconds since the epoch, offsets
-seconds east of UTC, lengths seconds.
+seconds east of UTC, lengths seconds (on the wire milliseconds).
 """
 
 from __future__ import annotations
@@ -50,6 +50,16 @@ class Resource(msgspec.Struct, frozen=True, gc=False):
     width: int
     height: int
 
+    @property
+    def tells_file_size(self) -> bool:
+        """Whether ``res…FileSize`` comes along, as it does with originals and videos."""
+        return self.prefix.startswith(("resOriginal", "resVid"))
+
+
+Forms = dict[str, Any]
+"""Fields that come in another form than usual: None is not at all, a whole field with its ``value`` stands
+in the place of the usual one, and anything else changes parts of the usual value (None: without it)."""
+
 
 class Master(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """CPLMaster."""
@@ -70,6 +80,7 @@ class Master(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     trashed: int = 0
     """When it was deleted."""
     contributor: str = ""
+    forms: Forms = {}
 
 
 class Asset(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -102,6 +113,8 @@ class Asset(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     resources: tuple[Resource, ...] = ()
     orientation: int = 1
     duration: float = 0.0
+    clip: float = 0.0
+    """Of a live photo's video."""
     caption: str = ""
     description: str = ""
     keywords: tuple[str, ...] = ()
@@ -111,6 +124,7 @@ class Asset(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     animated: bool = False
     contributor: str = ""
     last_shared: int = 0
+    forms: Forms = {}
 
     @property
     def stands_alone(self) -> bool:
@@ -212,6 +226,8 @@ def fields(row: Row, wanted: Wanted, link: Link, zone: Json) -> Json:
             made = dict(row.fields)
         case Gone():
             return {}
+    if isinstance(row, Master | Asset):
+        _change_forms(made, row.forms)
     if wanted is None:
         return made
     return {key: made[key] for key in made if key in wanted}
@@ -255,6 +271,18 @@ def _share(row: Share) -> Json:
     }
 
 
+def _change_forms(made: Json, forms: Forms) -> None:
+    for key, form in forms.items():
+        if form is None:
+            made.pop(key, None)
+        elif "value" in form:
+            made[key] = form
+        elif key in made:
+            changed = made[key]["value"] | form
+            kept = {part: value for part, value in changed.items() if value is not None}
+            made[key] = made[key] | {"value": kept}
+
+
 def _master(row: Master, wanted: Wanted, link: Link) -> Json:
     made: Json = {
         "originalOrientation": int64(row.orientation),
@@ -292,7 +320,7 @@ def _asset(row: Asset, wanted: Wanted, link: Link, zone: Json) -> Json:
         "timeZoneNameEnc": encrypted(row.time_zone.encode()),
         "isExpunged": int64(0),
         "orientation": int64(row.orientation),
-        "duration": int64(round(row.duration)),
+        "duration": int64(round(row.duration * 1000)),
         "assetSubtype": int64(row.subtype),
         "assetSubtypeV2": int64(row.subtype_v2),
         "assetHDRType": int64(row.hdr),
@@ -331,7 +359,7 @@ def _asset(row: Asset, wanted: Wanted, link: Link, zone: Json) -> Json:
     _add_words(made, row)
     if row.subtype_v2 == 2:
         made["vidComplVisibilityState"] = int64(0)
-        made["vidComplDurValue"] = int64(1200)
+        made["vidComplDurValue"] = int64(round(row.clip * 600))
         made["vidComplDurScale"] = int64(600)
         made["vidComplDispValue"] = int64(600)
         made["vidComplDispScale"] = int64(600)
@@ -408,6 +436,8 @@ def _add_resources(made: Json, resources: tuple[Resource, ...], wanted: Wanted, 
         made[prefix + "Fingerprint"] = string(blob.checksum)
         made[prefix + "Width"] = int64(resource.width)
         made[prefix + "Height"] = int64(resource.height)
+        if resource.tells_file_size:
+            made[prefix + "FileSize"] = int64(blob.size)
 
 
 def int64(value: int | None) -> Json:
