@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 SALT = b"com.apple.XattrObjectSalt\0com.apple.DataObjectSalt\0"
 _DIGEST_LENGTH = 20
+_STANDARD = str.maketrans("-_", "+/")
 _CHECKABLE_TYPES = frozenset({0x01, 0x02, 0x0B})
 
 
@@ -53,7 +54,9 @@ def matches(checksum: str, digest: bytes) -> bool:
 
 
 def _decode(checksum: str) -> bytes:
+    """Base64 in either alphabet, with or without padding."""
+    bare = checksum.translate(_STANDARD).rstrip("=")
     try:
-        return base64.b64decode(checksum, validate=True)
+        return base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True)
     except ValueError:  # binascii.Error too; anything but base64 is not a checksum
         return b""

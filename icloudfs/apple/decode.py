@@ -12,12 +12,19 @@ import base64
 import binascii
 import math
 import plistlib
+import re
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
 
 import msgspec
 
+from icloudfs.apple import checksum as apple
 from icloudfs.apple.records import (
+    SUBSTITUTES,
+    UNKNOWN_SIZE,
     Album,
     Asset,
     Master,
@@ -39,7 +46,9 @@ UNREADABLE = "UNREADABLE"
 
 
 def _resource_keys(*prefixes: str) -> tuple[str, ...]:
-    return tuple(f"{prefix}{part}" for prefix in prefixes for part in ("Res", "FileType"))
+    return tuple(
+        f"{prefix}{part}" for prefix in prefixes for part in ("Res", "FileType", "FileSize")
+    )
 
 
 LISTING_KEYS: tuple[str, ...] = (
@@ -67,6 +76,8 @@ LISTING_KEYS: tuple[str, ...] = (
     "adjustmentRenderType",
     "orientation",
     "duration",
+    "vidComplDurValue",
+    "vidComplDurScale",
     "captionEnc",
     "extendedDescEnc",
     "keywordsEnc",
@@ -74,7 +85,7 @@ LISTING_KEYS: tuple[str, ...] = (
     "locationV2Enc",
     "locationLatitude",
     "locationLongitude",
-    *_resource_keys("resJPEGFull", "resVidFull"),
+    *_resource_keys("resJPEGFull", "resVidFull", "resVidCompl"),
     "resJPEGFullWidth",
     "resJPEGFullHeight",
     "resVidFullWidth",
@@ -96,18 +107,12 @@ CHANGE_KEYS: tuple[str, ...] = tuple(dict.fromkeys((*LISTING_KEYS, *ALBUM_KEYS, 
 """For ``changes/zone``, where all types come mixed."""
 
 DOWNLOAD_KEYS: tuple[str, ...] = _resource_keys(
-    "resOriginal",
-    "resOriginalAlt",
-    "resOriginalVidCompl",
-    "resJPEGFull",
-    "resJPEGLarge",
-    "resJPEGMed",
-    "resJPEGThumb",
-    "resVidFull",
-    "resVidMed",
-    "resVidSmall",
+    "resOriginal", "resOriginalAlt", "resOriginalVidCompl", "resVidCompl", *SUBSTITUTES
 )
 """For look-ups before a download: every content of the record with a fresh URL, nothing else."""
+
+RECORD_KEYS: tuple[str, ...] = tuple(dict.fromkeys((*CHANGE_KEYS, *DOWNLOAD_KEYS)))
+"""For look-ups of records whose original cannot be had: all that may stand in its place, too."""
 
 # -- the envelope ----------------------------------------------------------------------------------
 
@@ -271,7 +276,7 @@ def _master(name: str, record: dict[str, Any], fields: Fields) -> Master:
     return Master(
         name=name,
         filename=_text(fields, "filenameEnc"),
-        uti=_text(fields, "itemType"),
+        uti=_text(fields, "itemType") or _text(fields, "resOriginalFileType"),
         resources=_resources(fields),
         width=_number(fields, "resOriginalWidth"),
         height=_number(fields, "resOriginalHeight"),
@@ -283,13 +288,15 @@ def _master(name: str, record: dict[str, Any], fields: Fields) -> Master:
 
 def _asset(name: str, record: dict[str, Any], fields: Fields) -> Asset:
     latitude, longitude, altitude = _place(fields)
+    taken = _date(_value(fields, "assetDate"))
+    time_zone = _text(fields, "timeZoneNameEnc")
     return Asset(
         name=name,
         master=_reference(fields, "masterRef"),
-        taken=_date(_value(fields, "assetDate")),
+        taken=taken,
         added=_date(_value(fields, "addedDate")),
-        time_zone_offset=_time_zone_offset(fields),
-        time_zone=_text(fields, "timeZoneNameEnc"),
+        time_zone_offset=_time_zone_offset(fields, time_zone, taken),
+        time_zone=time_zone,
         favorite=_flag(fields, "isFavorite"),
         hidden=_flag(fields, "isHidden"),
         deleted=_flag(fields, "isDeleted"),
@@ -303,7 +310,7 @@ def _asset(name: str, record: dict[str, Any], fields: Fields) -> Asset:
         orientation=_number(fields, "orientation"),
         width=_number(fields, "resJPEGFullWidth") or _number(fields, "resVidFullWidth"),
         height=_number(fields, "resJPEGFullHeight") or _number(fields, "resVidFullHeight"),
-        duration=max(0.0, _finite(_value(fields, "duration")) or 0.0),
+        duration=_duration(fields),
         caption=_text(fields, "captionEnc"),
         description=_text(fields, "extendedDescEnc"),
         keywords=_keywords(fields),
@@ -356,25 +363,42 @@ def _resources(fields: Fields) -> dict[str, Resource]:
     for key in fields:
         if key.startswith("res") and key.endswith("Res"):
             prefix = key.removesuffix("Res")
-            resource = _resource(_value(fields, key), _text(fields, f"{prefix}FileType"))
+            resource = _resource(
+                _value(fields, key),
+                _text(fields, f"{prefix}FileType"),
+                _number(fields, f"{prefix}FileSize"),
+            )
             if resource is not None:
                 found[prefix] = resource
     return found
 
 
-def _resource(value: object, uti: str) -> Resource | None:
-    """None for one without a checksum or a sensible size: it could be neither keyed nor read."""
+def _resource(value: object, uti: str, file_size: int) -> Resource | None:
+    """None for one without a checksum, which could not be keyed. ``file_size``: ``res…FileSize`` or 0."""
     if not isinstance(value, dict):
         return None
     checksum, size, url = value.get("fileChecksum"), value.get("size"), value.get("downloadURL")
     if not isinstance(checksum, str) or not checksum:
         return None
-    length = _whole(size)
-    if length is None or length < 0:
-        return None
     return Resource(
-        checksum=checksum, size=length, uti=uti, url=url if isinstance(url, str) else ""
+        checksum=checksum,
+        size=_size(checksum, _whole(size) or 0, file_size),
+        uti=uti,
+        url=url if isinstance(url, str) else "",
     )
+
+
+def _size(checksum: str, size: int, file_size: int) -> int:
+    """Bytes of a content. A size of 0 occurs with bytes behind it (facts/cloudkit.md §1.13), so it is
+    believed only of the content that nothing is the checksum of."""
+    if size > 0:
+        return size
+    if file_size > 0:
+        return file_size
+    return 0 if size == 0 and apple.matches(checksum, _EMPTY) else UNKNOWN_SIZE
+
+
+_EMPTY = apple.new_digest().digest()
 
 
 # -- single values ---------------------------------------------------------------------------------
@@ -429,11 +453,30 @@ def _finite(value: object) -> float | None:
 
 
 def _date(value: object) -> int | None:
-    """Milliseconds since the epoch; None for what is no date or beyond any calendar."""
-    number = _finite(value)
+    """Milliseconds since the epoch, also as a text, or ISO 8601; None for what is no date or beyond any
+    calendar."""
+    number = _date_in(value) if isinstance(value, str) else _finite(value)
     if number is None or int(number) not in _DATES:
         return None
     return int(number)
+
+
+_LONGEST_DATE = 40  # characters
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _date_in(text: str) -> float | None:
+    if len(text) > _LONGEST_DATE:
+        return None
+    try:
+        if re.fullmatch(r"-?[0-9]+(\.[0-9]*)?", text.strip()):
+            return float(text)
+        moment = datetime.fromisoformat(text.strip())
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return (moment - _EPOCH) // timedelta(milliseconds=1)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _when(record: dict[str, Any], key: str) -> int:
@@ -441,9 +484,45 @@ def _when(record: dict[str, Any], key: str) -> int:
     return (_date(stamp.get("timestamp")) or 0) if isinstance(stamp, dict) else 0
 
 
-def _time_zone_offset(fields: Fields) -> int:
-    offset = _number(fields, "timeZoneOffset")
+def _time_zone_offset(fields: Fields, zone: str, taken: int | None) -> int:
+    """Seconds east of UTC: as told, else those of the zone at that moment, else 0."""
+    offset = _whole(_value(fields, "timeZoneOffset"))
+    if offset is None:
+        return _offset_in(zone, taken) if zone and taken is not None else 0
     return offset if -_DAY < offset < _DAY else 0
+
+
+_FROM_UTC = re.compile(r"(?:GMT|UTC)?([+-])([0-9]{1,2}):?([0-9]{2})?")
+
+
+def _offset_in(zone: str, taken: int) -> int:
+    if match := _FROM_UTC.fullmatch(zone):
+        seconds = int(match[2]) * 3600 + int(match[3] or 0) * 60
+        return (-seconds if match[1] == "-" else seconds) if seconds < _DAY else 0
+    rules = _rules_of(zone)
+    if rules is None:
+        return 0
+    offset = (_EPOCH + timedelta(milliseconds=taken)).astimezone(rules).utcoffset()
+    return int(offset.total_seconds()) if offset is not None else 0
+
+
+@lru_cache(maxsize=512)
+def _rules_of(zone: str) -> ZoneInfo | None:
+    """Of the machine's time zone database; None for a zone that it does not have."""
+    try:
+        return ZoneInfo(zone)
+    except (KeyError, ValueError, OSError):
+        return None
+
+
+def _duration(fields: Fields) -> float:
+    """Seconds. ``duration`` is milliseconds, and 0 for a live photo, whose video's length is a fraction
+    (facts/cloudkit.md §1.12)."""
+    milliseconds = _finite(_value(fields, "duration")) or 0.0
+    if milliseconds > 0:
+        return milliseconds / 1000
+    length, scale = _number(fields, "vidComplDurValue"), _number(fields, "vidComplDurScale")
+    return length / scale if length > 0 and scale > 0 else 0.0
 
 
 def _text(fields: Fields, key: str) -> str:
@@ -456,9 +535,14 @@ def _text(fields: Fields, key: str) -> str:
     return value.encode("utf-8", "replace").decode("utf-8")
 
 
+_STANDARD = str.maketrans("-_", "+/")
+
+
 def _bytes(text: str) -> bytes:
+    """Base64 in either alphabet, with or without padding; empty for what is none."""
+    bare = text.translate(_STANDARD).rstrip("=")
     try:
-        return base64.b64decode(text, validate=True)
+        return base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True)
     except (binascii.Error, ValueError):
         return b""
 

@@ -35,6 +35,23 @@ class Rendition(StrEnum):
     LIVE_VIDEO = "live"  # CPLMaster.resOriginalVidComplRes
     EDITED = "edited"  # CPLAsset.resJPEGFullRes
     EDITED_VIDEO = "edited-video"  # CPLAsset.resVidFullRes
+    EDITED_LIVE_VIDEO = "edited-live"  # CPLAsset.resVidComplRes
+    PREVIEW = "preview"  # the best of SUBSTITUTES on the CPLMaster, where there is nothing better
+
+
+SUBSTITUTES = (
+    "resJPEGFull",
+    "resJPEGLarge",
+    "resJPEGMed",
+    "resJPEGThumb",
+    "resVidFull",
+    "resVidMed",
+    "resVidSmall",
+)
+"""Wire prefixes on CPLMaster of what Apple makes of an original, the best of each kind first."""
+
+UNKNOWN_SIZE = -1
+"""``Resource.size`` of a content whose size iCloud did not tell, or told as 0 though there are bytes."""
 
 
 class Resource(msgspec.Struct, frozen=True):
@@ -43,6 +60,7 @@ class Resource(msgspec.Struct, frozen=True):
     checksum: str
     """Apple's ``fileChecksum`` as received."""
     size: int
+    """Bytes; UNKNOWN_SIZE until it was measured."""
     uti: str = ""
     """The ``…FileType``, e.g. ``public.heic``; may be empty."""
     url: str = ""
@@ -56,7 +74,7 @@ class Master(msgspec.Struct, frozen=True):
     filename: str = ""
     """Decoded ``filenameEnc``; may be empty."""
     uti: str = ""
-    """``itemType``; may be empty."""
+    """``itemType``, else ``resOriginalFileType``; may be empty."""
     resources: dict[str, Resource] = {}
     """Keyed by wire prefix, e.g. ``resOriginal``, ``resJPEGMed``."""
     created: int = 0
@@ -66,6 +84,15 @@ class Master(msgspec.Struct, frozen=True):
     width: int = 0
     """Pixels of the original, before its orientation is applied; 0 if not told."""
     height: int = 0
+    whole: bool = False
+    """It was looked up with all that it may have: what it lacks is not there. Else it may have come with
+    fewer fields than were asked for."""
+
+    @property
+    def original(self) -> Resource | None:
+        """The original, if it can be had: with a checksum and a size."""
+        found = self.resources.get("resOriginal")
+        return found if found is not None and found.size != UNKNOWN_SIZE else None
 
 
 class Asset(msgspec.Struct, frozen=True):
@@ -102,7 +129,7 @@ class Asset(msgspec.Struct, frozen=True):
     """Pixels of the edited rendition; 0 for a photo without one."""
     height: int = 0
     duration: float = 0.0
-    """Seconds."""
+    """Seconds, of a video or of a live photo's video."""
     caption: str = ""
     description: str = ""
     keywords: tuple[str, ...] = ()

@@ -40,6 +40,16 @@ def test_an_unknown_type_cannot_be_checked(kind: int, checkable: bool) -> None:
     assert checksum.is_checkable(checksum.from_digest(bytes(20), kind)) is checkable
 
 
+def test_other_spellings_of_base64() -> None:
+    content = next(bytes([i]) for i in range(256) if "+" in checksum.of(bytes([i])))
+    usual = checksum.of(content)
+    digest = checksum.new_digest()
+    digest.update(content)
+    for spelling in (usual.rstrip("="), usual.replace("+", "-").replace("/", "_")):
+        assert checksum.is_checkable(spelling)
+        assert checksum.matches(spelling, digest.digest())
+
+
 @pytest.mark.parametrize("junk", ["", "AQ==", "not base64!", "ü", checksum.of(b"") + "AAAA"])
 def test_junk_cannot_be_checked_and_does_not_crash(junk: str) -> None:
     assert not checksum.is_checkable(junk)

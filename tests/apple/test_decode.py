@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import plistlib
 from typing import Any
@@ -11,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from icloudfs.apple import decode
+from icloudfs.apple import checksum, decode
 from icloudfs.apple.records import (
+    UNKNOWN_SIZE,
     Album,
     Asset,
     Master,
@@ -69,7 +71,7 @@ def test_an_asset() -> None:
         timeZoneNameEnc=encrypted(b"America/Los_Angeles"),
         assetSubtypeV2=number(2),
         burstId=text("burst"),
-        duration={"value": 2.5, "type": "DOUBLE"},
+        duration={"value": 2500.5, "type": "DOUBLE"},
         captionEnc=encrypted("Grüße".encode()),
         extendedDescEnc=text("at the sea"),
         keywordsEnc=plist(["one", "zwei"]),
@@ -82,7 +84,7 @@ def test_an_asset() -> None:
     assert (found.taken, found.added) == (wire.WHEN, wire.WHEN)
     assert (found.time_zone_offset, found.time_zone) == (-25_200, "America/Los_Angeles")
     assert (found.favorite, found.hidden, found.deleted) == (True, False, False)
-    assert (found.subtype_v2, found.burst, found.duration) == (2, "burst", 2.5)
+    assert (found.subtype_v2, found.burst, found.duration) == (2, "burst", 2.5005)
     assert (found.caption, found.description) == ("Grüße", "at the sea")
     assert found.keywords == ("one", "zwei")
     assert (found.latitude, found.longitude, found.altitude) == (37.5, -122.5, 12.0)
@@ -183,6 +185,104 @@ def test_dates_at_the_ends() -> None:
     assert read_asset(assetDate=number(1.5)).taken == 1
 
 
+@pytest.mark.parametrize(
+    ("value", "taken"),
+    [
+        ("1533021772093", 1_533_021_772_093),
+        ("-5", -5),
+        ("1533021772093.7", 1_533_021_772_093),
+        ("2018-07-31T07:22:52Z", 1_533_021_772_000),
+        ("2018-07-31T09:22:52.093+02:00", 1_533_021_772_093),
+        ("2018-07-31 07:22:52", 1_533_021_772_000),
+        ("9" * 30, None),
+        ("9" * 300, None),
+        ("0001-01-01T00:00:00+14:00", None),
+        ("yesterday", None),
+        ("", None),
+    ],
+)
+def test_dates_as_text(value: str, taken: int | None) -> None:
+    assert read_asset(assetDate=text(value)).taken == taken
+
+
+SUMMER, WINTER = 1_720_000_000_000, 1_705_000_000_000  # in 2024
+
+
+@pytest.mark.parametrize(
+    ("zone", "taken", "offset"),
+    [
+        ("Europe/Berlin", SUMMER, 7200),
+        ("Europe/Berlin", WINTER, 3600),
+        ("America/New_York", WINTER, -18_000),
+        ("Asia/Kathmandu", SUMMER, 20_700),
+        ("GMT", SUMMER, 0),
+        ("GMT+0530", SUMMER, 19_800),
+        ("UTC-8", SUMMER, -28_800),
+        ("+02:00", SUMMER, 7200),
+        ("GMT+99", SUMMER, 0),
+        ("Nowhere/Land", SUMMER, 0),
+        ("Europe", SUMMER, 0),
+        ("../../etc/passwd", SUMMER, 0),
+        ("/etc/passwd", SUMMER, 0),
+        ("a\0b", SUMMER, 0),
+        ("x" * 5000, SUMMER, 0),
+        ("Europe/Berlin", -62_135_500_000_000, 3208),
+        ("", SUMMER, 0),
+    ],
+)
+def test_a_time_zone_without_an_offset(zone: str, taken: int, offset: int) -> None:
+    fields = {"timeZoneNameEnc": encrypted(zone.encode()), "assetDate": number(taken)}
+    record = wire.asset(**fields)
+    del record["fields"]["timeZoneOffset"]
+    found = read(record)
+    assert isinstance(found, Asset)
+    assert (found.time_zone, found.time_zone_offset) == (zone, offset)
+    told = read_asset(**fields)
+    assert told.time_zone_offset == -25_200  # what is told is believed
+
+
+def test_a_time_zone_without_a_date() -> None:
+    zone = encrypted(b"Europe/Berlin")
+    nothing = number(None)
+    found = read_asset(timeZoneNameEnc=zone, assetDate=nothing, timeZoneOffset=nothing)
+    assert (found.taken, found.time_zone_offset) == (None, 0)
+
+
+def test_durations() -> None:
+    assert read_asset(duration=number(20_515)).duration == 20.515
+    assert read_asset(duration=number(0)).duration == 0
+    assert read_asset(duration=number(-1)).duration == 0
+    assert read_asset(duration=text("x")).duration == 0
+    of_a_live_photo = {
+        "duration": number(0),
+        "vidComplDurValue": number(1350),
+        "vidComplDurScale": number(600),
+    }
+    assert read_asset(**of_a_live_photo).duration == 2.25
+    assert read_asset(**of_a_live_photo | {"vidComplDurScale": number(0)}).duration == 0
+    assert read_asset(**of_a_live_photo | {"duration": number(3000)}).duration == 3
+
+
+@pytest.mark.parametrize("content", [b"IMG_1???.JPG", b"IMG_12???.JPG", b"IMG_123???.JPG"])
+def test_base64_in_other_spellings(content: bytes) -> None:
+    usual = base64.b64encode(content).decode()
+    other = base64.urlsafe_b64encode(content).decode()
+    assert "-" in other or "_" in other
+    for spelling in (usual, usual.rstrip("="), other, other.rstrip("=")):
+        field = {"value": spelling, "type": "ENCRYPTED_BYTES"}
+        assert read_master(filenameEnc=field).filename == content.decode()
+
+
+def test_property_lists_in_base64_without_padding() -> None:
+    place = plist({"lat": 37.5, "lon": -122.5})
+    words = plist(["sun", "sea"])
+    for field in (place, words):
+        field["value"] = str(field["value"]).rstrip("=").replace("+", "-").replace("/", "_")
+    found = read_asset(locationEnc=place, keywordsEnc=words)
+    assert (found.latitude, found.longitude) == (37.5, -122.5)
+    assert found.keywords == ("sun", "sea")
+
+
 @pytest.mark.parametrize("value", [86_400, -86_400, 10**12, "x", None])
 def test_time_zones_out_of_range(value: object) -> None:
     assert read_asset(timeZoneOffset=number(value)).time_zone_offset == 0
@@ -209,14 +309,46 @@ def test_damaged_property_lists(content: bytes) -> None:
 def test_resources_without_an_address_stay_and_without_a_checksum_go() -> None:
     bare = {"type": "ASSETID", "value": {"fileChecksum": "c", "size": 5}}
     found = read_master(
-        resOriginalRes=bare,
-        resJPEGMedRes=wire.resource("", 5),
-        resVidFullRes=wire.resource("c", -1),
-        resVidMedRes=wire.resource("c", "many"),
-        resSidecarRes=number(3),
-        resJPEGThumbRes=wire.resource("t", 2**70),
+        resOriginalRes=bare, resJPEGMedRes=wire.resource("", 5), resSidecarRes=number(3)
     )
     assert found.resources == {"resOriginal": Resource("c", 5, "public.heic")}
+
+
+@pytest.mark.parametrize("size", [0, -1, None, "many", 2**70])
+def test_a_size_that_is_not_told(size: object) -> None:
+    found = read_master(resOriginalRes=wire.resource("c", size))
+    assert found.resources["resOriginal"].size == UNKNOWN_SIZE
+    assert found.original is None
+    beside = read_master(resOriginalRes=wire.resource("c", size), resOriginalFileSize=number(7))
+    assert beside.resources["resOriginal"].size == 7
+    assert beside.original is not None
+
+
+def test_a_size_of_nothing_is_believed_of_the_content_that_is_nothing() -> None:
+    empty = checksum.of(b"")
+    found = read_master(resOriginalRes=wire.resource(empty, 0))
+    assert found.original is not None
+    assert found.original.size == 0
+    assert read_master(resOriginalRes=wire.resource(empty, -1)).original is None
+
+
+@pytest.mark.parametrize("value", [None, {"value": None}, {"value": {"size": 5}}, {"value": 3}])
+def test_a_master_without_an_original(value: Json | None) -> None:
+    record = wire.master()
+    if value is None:
+        del record["fields"]["resOriginalRes"]
+    else:
+        record["fields"]["resOriginalRes"] = value
+    found = read(record)
+    assert isinstance(found, Master)
+    assert (found.original, found.resources) == (None, {})
+    assert found.uti == "public.heic"
+
+
+def test_a_type_that_only_the_original_tells() -> None:
+    told = {"itemType": text(""), "resOriginalFileType": text("public.png")}
+    assert read_master(**told).uti == "public.png"
+    assert read_master(**told | {"itemType": text("public.jpeg")}).uti == "public.jpeg"
 
 
 def test_a_page() -> None:
@@ -251,7 +383,9 @@ def test_the_keys() -> None:
     assert not {"resJPEGMedRes", "resJPEGThumbRes", "resVidMedRes"} & listing
     assert {"resOriginalAltRes", "resOriginalVidComplRes", "resVidFullRes", "masterRef"} <= listing
     assert {"resJPEGMedRes", "resJPEGThumbRes", "resVidMedRes"} <= set(decode.DOWNLOAD_KEYS)
-    assert {"resOriginalRes", "resJPEGFullRes"} <= set(decode.DOWNLOAD_KEYS)
+    assert {"resOriginalRes", "resJPEGFullRes", "resVidComplRes"} <= set(decode.DOWNLOAD_KEYS)
+    assert {"resVidComplRes", "vidComplDurValue", "vidComplDurScale"} <= listing
+    assert {*decode.CHANGE_KEYS, *decode.DOWNLOAD_KEYS} == set(decode.RECORD_KEYS)
     assert len(decode.CHANGE_KEYS) == len(set(decode.CHANGE_KEYS))
 
 
