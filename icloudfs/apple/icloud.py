@@ -788,6 +788,12 @@ class ICloud:
 
             yield await retry.with_patience(attempt, patience=self.patience)
 
+    async def size_of(self, url: str) -> int | None:
+        """Bytes of the content behind a download URL, by a request for its first byte; None if the server
+        does not say. Raises as ``download``."""
+        async with self.download(url, 0, 1) as found:
+            return found.total
+
     # -- the rest ------------------------------------------------------------------------------
 
     def _start(self, task: Callable[..., Awaitable[None]], *arguments: object) -> None:

@@ -76,8 +76,8 @@ class FreshURLs:
         Raises ContentUnavailable if iCloud has no such content now, and what a look-up raises.
         """
         if (known := self._known(file)) is not None:
-            return _url(known.get(file.prefix), file)
-        url = _url((await self._resources(file)).get(file.prefix), file)
+            return _url(known, file)
+        url = _url(await self._resources(file), file)
         if not self._will_look_around:
             self._will_look_around = True
             self._nursery.start_soon(self._look_around, file)
@@ -89,7 +89,7 @@ class FreshURLs:
         Raises ContentUnavailable if iCloud has no such content now, and what a look-up raises.
         """
         resources = await self._resources(file)
-        _url(resources.get(file.prefix), file)
+        _url(resources, file)
         return resources
 
     async def _resources(self, file: File) -> Resources:
@@ -99,9 +99,7 @@ class FreshURLs:
     def _known(self, file: File) -> Resources | None:
         resources = self._fresh.get((file.zone, file.record))
         # What was looked up before an edit tells nothing of the content that the file has since.
-        if resources is None or not _is_of(resources.get(file.prefix), file):
-            return None
-        return resources
+        return None if resources is None or _content(resources, file) is None else resources
 
     def forget(self, file: File) -> None:
         """The URL of ``file`` did not work; the next one is looked up."""
@@ -189,16 +187,22 @@ def _resources(record: Record | None, name: str) -> Resources:
     raise ContentUnavailable(f"iCloud has no record {name} any more.")
 
 
-def _is_of(resource: Resource | None, file: File) -> bool:
-    return resource is not None and resource.checksum == file.checksum
+def _content(resources: Resources, file: File) -> Resource | None:
+    """What the record has of the content, by its checksum: under another prefix it is the same bytes, and a
+    preview may be under any."""
+    first = resources.get(file.prefix)
+    candidates = resources.values() if first is None else (first, *resources.values())
+    return next((found for found in candidates if found.checksum == file.checksum), None)
 
 
-def _url(resource: Resource | None, file: File) -> str:
-    if resource is None or not resource.url:
-        raise ContentUnavailable(f"iCloud gives no download URL for {file.record}.")
-    if resource.checksum != file.checksum:
+def _url(resources: Resources, file: File) -> str:
+    found = _content(resources, file)
+    if found is not None and found.url:
+        return found.url
+    instead = resources.get(file.prefix)
+    if found is None and instead is not None and instead.url:
         raise ContentUnavailable(
             f"The content changed in iCloud: expected checksum {file.checksum},"
-            f" found {resource.checksum}; the next sync will show it."
+            f" found {instead.checksum}; the next sync will show it."
         )
-    return resource.url
+    raise ContentUnavailable(f"iCloud gives no download URL for {file.record}.")

@@ -28,12 +28,13 @@ from icloudfs.errors import IcloudfsError, WrongClock
 from icloudfs.progress import IDLE, Progress, to_nobody
 from icloudfs.state import lock
 from icloudfs.state.database import database_path, look
-from icloudfs.state.summary import Run, Summary, ZoneState, list_status, summarise
+from icloudfs.state.summary import Run, Summary, WithoutFile, ZoneState, list_status, summarise
 from icloudfs.tree.directory import Directory
 from icloudfs.trust import Trust
 from icloudfs.units import duration, size
 
 _MOST_LISTED = 200
+_MOST_NAMED = 3
 _PATIENCE = 2.0
 """Seconds for a running icloudfs to say what it is at."""
 
@@ -172,6 +173,8 @@ def _lines(settings: Settings, everything: dict[str, Any]) -> Iterator[str]:
     yield f"Pending     {assets.pending} photos; {size(assets.bytes_pending)} of all files"
     if assets.failed or assets.bytes_failed:
         yield f"Failed      {assets.failed} photos; {size(assets.bytes_failed)} of all files"
+    if assets.without_file:
+        yield f"No file     iCloud has none of {_named(assets.without_file, summary.without_file)}"
     limit = f" of {size(settings.cache_limit)}" if settings.cache_limit else ""
     yield f"Cache       {cache.contents} files, {size(cache.bytes)}{limit}"
     if (thumbnails := (everything.get("now") or {}).get("thumbnails")) and thumbnails["kept"]:
@@ -185,6 +188,13 @@ def _lines(settings: Settings, everything: dict[str, Any]) -> Iterator[str]:
     for row in everything.get("listed", ()):
         where = row["paths"][0] if row["paths"] else row["filename"] or row["asset_id"]
         yield f"{where}\t{row['last_error'] or ''}".rstrip()
+
+
+def _named(count: int, photos: list[WithoutFile]) -> str:
+    """The first few by name; ``--failed`` lists all, with the reasons."""
+    names = [photo.filename or photo.asset for photo in photos[:_MOST_NAMED]]
+    more = f" and {count - len(names)} more" if count > len(names) else ""
+    return f"{count} photos: {', '.join(names)}{more} (status --failed)"
 
 
 def _sign_in(everything: dict[str, Any]) -> str:

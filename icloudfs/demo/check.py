@@ -96,11 +96,17 @@ def _places(entry: Entry, truth: _Truth) -> Iterator[tuple[str, str]]:
     contents = [
         truth.sha256(rendition["checksum"])
         for rendition in entry["renditions"]
-        if not (rendition["rendition"] == "edited-video" and "slo-mo" in entry["classes"])
+        if not _is_automatic(entry, rendition)
     ]
     for directory in _directories(entry):
         for content in contents:
             yield directory, content
+
+
+def _is_automatic(entry: Entry, rendition: Entry) -> bool:
+    """A slow-motion video's rendition that the phone makes by itself is no file."""
+    made = (rendition["rendition"], entry["adjustment"])
+    return made == ("edited-video", "com.apple.video.slomo")
 
 
 def _directories(entry: Entry) -> Iterator[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from msgspec.structs import replace as _with
@@ -24,6 +24,7 @@ from icloudfs.simulator.rows import (
     ROOT_FOLDER,
     Album,
     Asset,
+    Forms,
     Master,
     NameForm,
     Other,
@@ -110,6 +111,9 @@ class Spec:
     latitude: float | None = None
     longitude: float | None = None
     contributor: str = ""
+    forms: Forms = field(default_factory=dict)
+    """Of the asset's fields."""
+    master_forms: Forms = field(default_factory=dict)
 
 
 _SUBTYPES: dict[str, int] = {"panorama": 1, "slomo": 100, "timelapse": 101}
@@ -222,6 +226,7 @@ class Developer:
             deleted=spec.trashed_days_ago is not None,
             trashed=created if spec.trashed_days_ago is not None else 0,
             contributor=spec.contributor,
+            forms=spec.master_forms,
         )
 
     def _asset(self, spec: Spec, shot: Shot, master: Master, taken: int, created: int) -> Asset:
@@ -258,6 +263,7 @@ class Developer:
             video=shot.video,
             animated=shot.animated,
             contributor=spec.contributor,
+            forms=spec.forms,
         )
 
 

@@ -13,14 +13,42 @@ from typing import Any, Literal
 import apsw
 import msgspec
 
-from icloudfs.apple.records import Album, Area, Asset, Master, Relation, Resource, Zone
+from icloudfs.apple.records import (
+    SUBSTITUTES,
+    UNKNOWN_SIZE,
+    Album,
+    Area,
+    Asset,
+    Master,
+    Relation,
+    Resource,
+    Zone,
+)
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 FILE_PREFIXES = frozenset(
-    {"resOriginal", "resOriginalAlt", "resOriginalVidCompl", "resJPEGFull", "resVidFull"}
+    {
+        "resOriginal",
+        "resOriginalAlt",
+        "resOriginalVidCompl",
+        "resJPEGFull",
+        "resVidFull",
+        "resVidCompl",
+    }
 )
 """Resources that are files in the mount. The small renditions are looked up when they are needed."""
+
+_OF_A_MASTER_ALONE = FILE_PREFIXES.union(SUBSTITUTES)
+"""Those of a master whose original cannot be had."""
+
+
+def is_unmeasured(record: Master | Asset) -> bool:
+    """Whether a content of it would be a file, if its size were known."""
+    return any(
+        prefix in FILE_PREFIXES and resource.size == UNKNOWN_SIZE
+        for prefix, resource in record.resources.items()
+    )
 
 
 class StoredZone(msgspec.Struct, frozen=True):
@@ -244,6 +272,7 @@ def owed(connection: apsw.Connection, zone: int, limit: int) -> list[str]:
 # (figures: tree/placing.py).
 
 _MASTER_COLUMNS = "filename, uti, resources, width, height, modified"
+_MASTER_RESOURCES = 2
 
 
 def store_masters(
@@ -266,15 +295,15 @@ def store_masters(
     }
     changed, seen_again = [], []
     for master in masters:
+        seen, old = known.get(master.name, (0, None))
         row = [
             master.filename,
             master.uti,
-            _stored(master.resources),
+            _stored_of_master(master, old[_MASTER_RESOURCES] if old else None),
             master.width,
             master.height,
             master.modified,
         ]
-        seen, old = known.get(master.name, (0, None))
         if row != old:
             changed.append((zone, master.name, *row, listing))
         elif seen != listing:
@@ -303,6 +332,7 @@ _ASSET_COLUMNS = (
 )
 _ASSET_NAMES = [name.strip() for name in _ASSET_COLUMNS.split(",")]
 _HIDDEN, _DELETED = _ASSET_NAMES.index("hidden"), _ASSET_NAMES.index("deleted")
+_RESOURCES = _ASSET_NAMES.index("resources")
 _ASSET_MARKS = ", ".join("?" * len(_ASSET_NAMES))
 _ASSET_UPDATES = ", ".join(f"{name} = ?" for name in _ASSET_NAMES)
 
@@ -328,8 +358,8 @@ def store_assets(
     new, changed, seen_again = [], [], []
     came_back = False
     for asset in assets:
-        row = _asset_row(asset)
         ident, seen, old = known.get(asset.name, (0, 0, None))
+        row = _asset_row(asset, old[_RESOURCES] if old else None)
         if old is None:
             new.append((zone, asset.name, listing, *row))
         elif row != old:
@@ -365,7 +395,7 @@ def _touch_assets(
         touched.assets[ident] = None
 
 
-def _asset_row(asset: Asset) -> list[Any]:
+def _asset_row(asset: Asset, known: str | None) -> list[Any]:
     return [
         asset.master,
         asset.taken,
@@ -391,20 +421,42 @@ def _asset_row(asset: Asset) -> list[Any]:
         asset.latitude,
         asset.longitude,
         asset.altitude,
-        _stored(asset.resources),
+        _stored(asset.resources, FILE_PREFIXES, known),
         asset.created,
         asset.modified,
     ]
 
 
-def _stored(resources: Mapping[str, Resource]) -> str:
+_Stored = dict[str, tuple[str, int, str]]
+"""By wire prefix: checksum, size and type."""
+
+
+def _stored_of_master(master: Master, known: str | None) -> str:
+    """An original that a listing left out stays until a look-up says that it is not there; with it goes
+    what was found in its place."""
+    if master.original is not None:
+        return _stored(master.resources, FILE_PREFIXES, known)
+    stored = _stored(master.resources, _OF_A_MASTER_ALONE, known)
+    if known is None or master.whole:
+        return stored
     return _json(
-        {
-            prefix: (r.checksum, r.size, r.uti)
-            for prefix, r in resources.items()
-            if prefix in FILE_PREFIXES
-        }
+        msgspec.json.decode(known, type=_Stored) | msgspec.json.decode(stored, type=_Stored)
     )
+
+
+def _stored(resources: Mapping[str, Resource], prefixes: frozenset[str], known: str | None) -> str:
+    """Those of ``prefixes``; a size that was measured once is ``known`` as long as the content is the
+    same."""
+    kept = {
+        prefix: (r.checksum, r.size, r.uti) for prefix, r in resources.items() if prefix in prefixes
+    }
+    if known is not None and any(size == UNKNOWN_SIZE for _, size, _ in kept.values()):
+        before = msgspec.json.decode(known, type=_Stored)
+        for prefix, (checksum, size, uti) in kept.items():
+            old = before.get(prefix)
+            if size == UNKNOWN_SIZE and old is not None and old[0] == checksum:
+                kept[prefix] = (checksum, old[1], uti)
+    return _json(kept)
 
 
 def _json(value: object) -> str:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 import apsw
 
-VERSION = 3
+VERSION = 4
 
 _VERSION_1 = """
 -- What does not fit anywhere else. 'sync_token:{zone name}' is the token that follows the last page of
@@ -313,6 +313,56 @@ ALTER TABLE zone ADD COLUMN excess INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE zone ADD COLUMN album_excess INTEGER NOT NULL DEFAULT 0;
 """
 
+_CONTENTS_AS_APPLE_HAS_THEM = """
+-- asset.duration was taken for seconds, and is milliseconds on the wire.
+UPDATE asset SET duration = duration / 1000;
+
+-- Videos of edited live photos, lengths of live photos and sizes that are not told were never asked for: each
+-- library is listed once more. What is stored stays until then.
+UPDATE zone SET relisting = 1 WHERE listed;
+DELETE FROM listed_page;
+DELETE FROM metadata WHERE key GLOB 'sync_token:*' OR key GLOB 'received:sync_token:*'
+                        OR key GLOB 'listing_*:*' OR key GLOB 'received:listing_*:*'
+                        OR key GLOB 'history_token:*' OR key GLOB 'received:history_token:*';
+-- An edited slow-motion video has its file, and a name's extension counts for what a photo is: the tree is
+-- built anew.
+DELETE FROM metadata WHERE key = 'config_hash';
+
+-- The contract of DESIGN §3, as before, but: asset.checksum is that of the best file there is of the photo, and
+-- '' if there is none. Such a photo counts as failed, and says why: it is not waiting for anything.
+DROP VIEW assets;
+CREATE VIEW assets AS
+SELECT asset.name AS asset_id,
+       CASE WHEN content.status = 'downloaded' THEN 'downloaded'
+            WHEN content.status = 'failed' THEN 'failed'
+            WHEN asset.checksum = '' AND NOT asset.expunged THEN 'failed'
+            ELSE 'pending' END AS status,
+       asset.checksum AS checksum,
+       CASE WHEN asset.filename <> '' THEN asset.filename
+            ELSE coalesce((SELECT filename FROM master
+                            WHERE master.zone = asset.zone AND master.name = asset.master), '')
+            END AS filename,
+       CASE WHEN content.status <> 'downloaded' THEN NULL
+            WHEN content.path LIKE '/%' THEN content.path
+            ELSE cache.value || '/' || content.path END AS local_path,
+       coalesce(content.attempts, 0) AS download_attempts,
+       CASE WHEN asset.checksum <> '' OR asset.expunged THEN content.last_error
+            ELSE coalesce((SELECT 'iCloud has yet to give a file of it: ' || reason FROM owed
+                            WHERE owed.zone = asset.zone AND owed.name IN (asset.master, asset.name)),
+                          'iCloud has no file of it that can be had.') END AS last_error,
+       asset.taken / 1000.0 AS created_at,
+       content.downloaded_at / 1000.0 AS downloaded_at,
+       CASE content.status WHEN 'downloaded' THEN content.checksum END AS cached_checksum,
+       content.sha256 AS sha256,
+       content.size AS size,
+       zone.name AS zone,
+       asset.id AS id
+  FROM asset
+  JOIN zone ON zone.id = asset.zone
+  LEFT JOIN content ON content.checksum = asset.checksum
+  LEFT JOIN metadata AS cache ON cache.key = 'cache_directory';
+"""
+
 Migration = Callable[[apsw.Connection], None]
 
 
@@ -328,10 +378,15 @@ def _note_what_lists_leave_out(connection: apsw.Connection) -> None:
     connection.execute(_WHAT_LISTS_LEAVE_OUT)
 
 
+def _take_contents_as_apple_has_them(connection: apsw.Connection) -> None:
+    connection.execute(_CONTENTS_AS_APPLE_HAS_THEM)
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     _create,
     _remember_hashed_files,
     _note_what_lists_leave_out,
+    _take_contents_as_apple_has_them,
 )
 """``MIGRATIONS[n]`` takes a database from version n to n + 1. Never change one that was released."""
 

@@ -21,6 +21,9 @@ class Counts(msgspec.Struct, frozen=True):
     pending: int
     downloaded: int
     failed: int
+    """With those that iCloud has no file of."""
+    without_file: int
+    """Photos that iCloud has no file of that can be had: no original, and nothing in its place."""
     files: int
     """Files in the mount, each counted once."""
     entries: int
@@ -31,6 +34,16 @@ class Counts(msgspec.Struct, frozen=True):
     """Of the files whose content is here. An imported one counts, though it is not in the cache."""
     bytes_failed: int
     bytes_pending: int
+
+
+class WithoutFile(msgspec.Struct, frozen=True):
+    """A photo that no directory can show."""
+
+    asset: str
+    filename: str
+    """As iCloud calls it; may be empty."""
+    zone: str
+    reason: str
 
 
 class CacheUse(msgspec.Struct, frozen=True):
@@ -78,6 +91,8 @@ class Summary(msgspec.Struct, frozen=True):
     zones: list[ZoneState]
     runs: list[Run]
     """The newest first."""
+    without_file: list[WithoutFile]
+    """The first twenty of them."""
 
 
 def summarise(connection: apsw.Connection, runs: int = 5) -> Summary:
@@ -90,10 +105,18 @@ def summarise(connection: apsw.Connection, runs: int = 5) -> Summary:
             cache=_cache(query),
             zones=_zones(connection),
             runs=[_run(row) for row in query(_RUNS, (runs,))],
+            without_file=[WithoutFile(*row) for row in query(_WITHOUT_FILE, (_MOST_NAMED,))],
         )
     finally:
         query("COMMIT")
 
+
+_MOST_NAMED = 20
+
+_WITHOUT_FILE = (
+    "SELECT asset_id, filename, zone, last_error FROM assets"
+    " WHERE checksum = '' AND status = 'failed' LIMIT ?"
+)
 
 _RUNS = (
     "SELECT started_at, completed_at, kind, assets_seen, assets_downloaded, assets_failed,"
@@ -129,7 +152,11 @@ def _counts(query: Callable[..., Any]) -> Counts:
             " WHERE c.status IN ('downloaded', 'failed') GROUP BY c.status"
         )
     )
-    downloaded, failed = by_status.get("downloaded", 0), by_status.get("failed", 0)
+    (without_file,) = query(
+        "SELECT count(*) FROM asset WHERE checksum = '' AND NOT expunged"
+    ).fetchone()
+    downloaded = by_status.get("downloaded", 0)
+    failed = by_status.get("failed", 0) + without_file
     here = dict(
         query(
             "SELECT c.status, sum(i.size) FROM content c JOIN inode i ON i.checksum = c.checksum"
@@ -149,6 +176,7 @@ def _counts(query: Callable[..., Any]) -> Counts:
         pending=total - downloaded - failed,
         downloaded=downloaded,
         failed=failed,
+        without_file=without_file,
         files=files,
         entries=entries,
         bytes=size,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import apsw
 import trio
@@ -26,11 +26,14 @@ class Books:
         photos: Photos,
         tree: Tree,
         *,
+        size_of: Callable[[str], Awaitable[int | None]],
         connections: int,
         publish: Callable[[list[Change]], None],
         report: Callable[[Progress], None],
     ) -> None:
+        """``size_of`` measures the content behind a download URL, as ``ICloud.size_of``."""
         self.database = database
+        self.size_of = size_of
         self.photos = photos
         self.tree = tree
         self.requests = trio.CapacityLimiter(connections)

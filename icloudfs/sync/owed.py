@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import msgspec
 
 from icloudfs.apple import CloudKitError
-from icloudfs.apple.decode import CHANGE_KEYS
-from icloudfs.apple.records import Record, Refused, Tombstone
+from icloudfs.apple.decode import RECORD_KEYS
+from icloudfs.apple.records import Master, Record, Refused, Tombstone
 from icloudfs.state import catalogue
 from icloudfs.state.catalogue import StoredZone
 from icloudfs.sync.books import Books
+from icloudfs.sync.measuring import measured
 
 log = logging.getLogger(__name__)
 
@@ -22,15 +23,20 @@ _UNKNOWN = frozenset({"NOT_FOUND", "UNKNOWN_ITEM"})
 
 
 async def look_up(books: Books, zone: StoredZone, names: Sequence[str]) -> tuple[Record, ...]:
-    """These records as they are now; one that does not exist is a Tombstone."""
+    """These records as they are now, whole, every size measured that iCloud does not tell; one that does
+    not exist is a Tombstone."""
     async with books.requests:
-        records = await books.photos.lookup(zone.zone, names, CHANGE_KEYS)
-    return tuple(
-        Tombstone(record.name)
-        if isinstance(record, Refused) and record.code in _UNKNOWN
-        else record
-        for record in records
-    )
+        records = await books.photos.lookup(zone.zone, names, RECORD_KEYS)
+    return await measured(books, [_understood(record) for record in records])
+
+
+def _understood(record: Record) -> Record:
+    match record:
+        case Refused(code=code) if code in _UNKNOWN:
+            return Tombstone(record.name)
+        case Master():
+            return msgspec.structs.replace(record, whole=True)
+    return record
 
 
 async def ask_for_owed(books: Books, zone: StoredZone) -> None:

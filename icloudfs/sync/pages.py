@@ -8,7 +8,7 @@ repeating a page changes nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import apsw
@@ -64,6 +64,8 @@ def store_page(
     catalogue.settle_debts(connection, zone.id, [record.name for record in page])
     for record in refused:
         _owe(connection, zone, record)
+    for name, why in _to_look_up(page):
+        catalogue.owe(connection, zone.id, name, why)
     # A photo that is restored or shown again comes alone. If that happens while the library is listed, it
     # can be missed in both lists, and its master with it.
     for name in catalogue.without_master(
@@ -83,6 +85,17 @@ def _all(page: Iterable[Record], kind: type[R]) -> list[R]:
 def _newest_of_each(records: Sequence[Record]) -> list[Record]:
     """A record that comes twice counts as it came last."""
     return list({record.name: record for record in records}.values())
+
+
+def _to_look_up(page: Iterable[Record]) -> Iterator[tuple[str, str]]:
+    """Records that a look-up can tell more of, and why: of a master without its original, what Apple made of
+    it; of a content without a size, how long it is."""
+    for record in page:
+        match record:
+            case Master() | Asset() if catalogue.is_unmeasured(record):
+                yield record.name, "iCloud does not tell the size of its content"
+            case Master(whole=False, original=None):
+                yield record.name, "it came without an original that can be had"
 
 
 def _owe(connection: apsw.Connection, zone: StoredZone, record: Refused) -> None:

@@ -101,6 +101,7 @@ class Sync:
             self._database,
             self._icloud.photos,
             self._tree,
+            size_of=self._icloud.size_of,
             connections=self._connections,
             publish=self._publish,
             report=self._report,

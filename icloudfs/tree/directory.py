@@ -43,13 +43,12 @@ class File(msgspec.Struct, frozen=True):
     @property
     def record(self) -> str:
         """The record whose look-up gives a fresh download URL."""
-        edited = self.rendition in (Rendition.EDITED, Rendition.EDITED_VIDEO)
-        return self.asset if edited else self.master
+        return self.asset if self.rendition in ON_ASSET else self.master
 
     @property
     def prefix(self) -> str:
-        """The wire prefix of the resource in that record."""
-        return WIRE_PREFIX[self.rendition]
+        """The wire prefix of the resource in that record; empty for one that has no prefix of its own."""
+        return WIRE_PREFIX.get(self.rendition, "")
 
 
 WIRE_PREFIX = {
@@ -58,8 +57,12 @@ WIRE_PREFIX = {
     Rendition.LIVE_VIDEO: "resOriginalVidCompl",
     Rendition.EDITED: "resJPEGFull",
     Rendition.EDITED_VIDEO: "resVidFull",
+    Rendition.EDITED_LIVE_VIDEO: "resVidCompl",
 }
-"""Field ``<prefix>Res`` of CPLMaster (the first three) and CPLAsset (facts/cloudkit.md §1.8)."""
+"""Field ``<prefix>Res`` of CPLMaster (the first three) and CPLAsset (facts/cloudkit.md §1.8, §1.12)."""
+
+ON_ASSET = frozenset({Rendition.EDITED, Rendition.EDITED_VIDEO, Rendition.EDITED_LIVE_VIDEO})
+"""What the CPLAsset has; all else is the CPLMaster's."""
 
 _FILE = (
     "SELECT i.ino, i.size, i.checksum, i.rendition, z.area, z.name, z.owner, a.master, a.name"

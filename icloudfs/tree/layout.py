@@ -12,10 +12,10 @@ from enum import StrEnum
 
 import msgspec
 
-from icloudfs.apple.records import Rendition
+from icloudfs.apple.records import SUBSTITUTES, UNKNOWN_SIZE, Rendition
 from icloudfs.apple.wire import PRIMARY_ZONE
 from icloudfs.tree import names
-from icloudfs.tree.directory import WIRE_PREFIX
+from icloudfs.tree.directory import ON_ASSET, WIRE_PREFIX
 from icloudfs.tree.names import Stem
 
 RECENT_DAYS = 30
@@ -49,6 +49,10 @@ PRIVATE_VIEWS = frozenset({View.HIDDEN, View.DELETED})
 
 DEFAULT_VIEWS = frozenset(View) - PRIVATE_VIEWS
 
+_AUTOMATIC_SLO_MO = "com.apple.video.slomo"
+"""``adjustmentType`` of a video with which nothing was done but to slow down a part. Whatever a person does
+besides (trim, crop, colours) makes Apple call it com.apple.video or com.apple.photo."""
+
 # assetSubtype and assetSubtypeV2 (facts/cloudkit.md §1.8; V2 is an enumeration, §0.11)
 _PANORAMA, _SLO_MO, _TIME_LAPSE = 1, 100, 101
 _LIVE, _SCREENSHOT = 2, 3
@@ -65,6 +69,11 @@ class StoredResource(msgspec.Struct, frozen=True, array_like=True):
     checksum: str
     size: int
     uti: str = ""
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether its size is known. Else it cannot be shown: a file of 0 bytes would be taken for whole."""
+        return self.size != UNKNOWN_SIZE
 
 
 Resources = dict[str, StoredResource]
@@ -106,7 +115,18 @@ class Photo(msgspec.Struct, frozen=True, array_like=True):
     @property
     def is_video(self) -> bool:
         """By the original's type: QuickTime, MPEG-4 and their like (facts/cloudkit.md §1.8)."""
-        return names.extension_of(self.uti) in _VIDEO_EXTENSIONS
+        return names.type_of(self.uti, self.filename) in names.MOVIES
+
+    @property
+    def is_animated(self) -> bool:
+        """A GIF."""
+        return names.type_of(self.uti, self.filename) == "GIF"
+
+    @property
+    def has_automatic_rendition(self) -> bool:
+        """Its edited video was made by the phone alone: the original with its slow part baked in."""
+        unedited_slo_mo = self.subtype == _SLO_MO and not self.adjustment
+        return self.adjustment == _AUTOMATIC_SLO_MO or unedited_slo_mo
 
     @property
     def is_burst_reject(self) -> bool:
@@ -116,11 +136,6 @@ class Photo(msgspec.Struct, frozen=True, array_like=True):
             and self.burst_flags & _BURST_NOT_SELECTED
             and not self.burst_flags & _BURST_CHOSEN
         )
-
-
-_VIDEO_EXTENSIONS = frozenset(
-    {"MOV", "MP4", "M4V", "MPG", "TS", "3GP", "3G2", "AVI", "WEBM", "MTS"}
-)
 
 
 class FileOf(msgspec.Struct, frozen=True):
@@ -139,21 +154,56 @@ def files(photo: Photo, of: Stem) -> Iterator[FileOf]:
     """Every file that the photo has now. None while its master is unknown."""
     if photo.master_resources is None:
         return
-    for rendition, prefix in WIRE_PREFIX.items():
-        resources = photo.asset_resources if rendition in _EDITED else photo.master_resources
-        content = resources.get(prefix)
-        if content is None or (rendition is Rendition.EDITED_VIDEO and photo.subtype == _SLO_MO):
-            continue  # every slo-mo has one; it is the original with its ramps baked in
+    contents = dict(_contents(photo, photo.master_resources))
+    if Rendition.ORIGINAL in contents and photo.has_automatic_rendition:
+        contents.pop(Rendition.EDITED_VIDEO, None)
+    if not any(rendition in contents for rendition in _THE_PHOTO):
+        contents |= _preview(photo, photo.master_resources)
+    for rendition, content in contents.items():
         yield FileOf(rendition, content, _extension(rendition, content, of))
 
 
-_EDITED = frozenset({Rendition.EDITED, Rendition.EDITED_VIDEO})
+def main(found: list[FileOf]) -> FileOf | None:
+    """The file that is the photo: the original, else the best there is."""
+    by_rendition = {file.rendition: file for file in found}
+    return next((by_rendition[r] for r in _THE_PHOTO if r in by_rendition), None)
+
+
+_THE_PHOTO = (
+    Rendition.ORIGINAL,
+    Rendition.EDITED_VIDEO,
+    Rendition.EDITED,
+    Rendition.ALTERNATE,
+    Rendition.PREVIEW,
+)
+"""What can stand for a photo, the best first. A live photo's video cannot."""
+
+
+def _contents(photo: Photo, masters: Resources) -> Iterator[tuple[Rendition, StoredResource]]:
+    for rendition, prefix in WIRE_PREFIX.items():
+        resources = photo.asset_resources if rendition in ON_ASSET else masters
+        content = resources.get(prefix)
+        if content is not None and content.is_measured:
+            yield rendition, content
+
+
+def _preview(photo: Photo, masters: Resources) -> dict[Rendition, StoredResource]:
+    """The best that Apple made of an original that cannot be had: of a video, a video."""
+    made_of = "resVid" if photo.is_video else "resJPEG"
+    for prefix in SUBSTITUTES:
+        content = masters.get(prefix)
+        if prefix.startswith(made_of) and content is not None and content.is_measured:
+            return {Rendition.PREVIEW: content}
+    return {}
+
+
+_PICTURES = frozenset({Rendition.EDITED, Rendition.PREVIEW})
 
 
 def _extension(rendition: Rendition, content: StoredResource, of: Stem) -> str:
     if rendition is Rendition.ORIGINAL:
         return of.extension
-    fallback = {Rendition.EDITED: "JPG"}.get(rendition, "MOV")
+    fallback = "JPG" if rendition in _PICTURES else "MOV"
     known = names.extension_of(content.uti) if content.uti else fallback
     return names.extension_like(of, known)
 
@@ -208,7 +258,7 @@ def _kinds(photo: Photo, now: int) -> Iterator[View]:
         (View.TIME_LAPSE, photo.subtype == _TIME_LAPSE),
         (View.PORTRAIT, photo.render_type & _PORTRAIT),
         (View.LONG_EXPOSURE, photo.render_type & _LONG_EXPOSURE),
-        (View.ANIMATED, photo.uti == "com.compuserve.gif"),
+        (View.ANIMATED, photo.is_animated),
     )
     return (view for view, belongs in tests if belongs)
 

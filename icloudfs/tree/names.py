@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from base64 import b32encode
 from hashlib import blake2b
@@ -77,6 +78,14 @@ _KNOWN_EXTENSIONS = frozenset(_EXTENSION_OF.values()) | {
 
 _NAME_FOR_UNKNOWN = "BIN"
 
+MOVIES = frozenset(
+    {
+        "MOV", "MP4", "M4V", "MPG", "TS", "3GP", "3G2", "AVI", "WEBM", "MTS",
+        "QT", "MPEG", "M2TS", "MKV", "WMV", "INSV",
+    }
+)  # fmt: skip
+"""Extensions of videos."""
+
 
 class Stem(msgspec.Struct, frozen=True):
     """A photo's name without what tells its renditions apart."""
@@ -93,24 +102,39 @@ def stem_of(filename: str, uti: str, asset: str) -> Stem:
     """
     clean = sanitise(filename)
     text, dot, extension = clean.rpartition(".")
-    by_type = extension_of(uti)
-    if (
-        dot
-        and text
-        and (extension.upper() in _KNOWN_EXTENSIONS or _looks_right(extension, by_type))
-    ):
+    if dot and text and (extension.upper() in _KNOWN_EXTENSIONS or _looks_right(extension, uti)):
         return Stem(_without_trailing(text) or _invented(asset), extension)
-    return Stem(clean or _invented(asset), by_type)
+    return Stem(clean or _invented(asset), extension_of(uti))
 
 
-def _looks_right(extension: str, by_type: str) -> bool:
+def _looks_right(extension: str, uti: str) -> bool:
     """An extension nobody has heard of, for a type nobody has heard of: believe it if it is short."""
-    return by_type == _NAME_FOR_UNKNOWN and 1 < len(extension) <= 4 and extension.isalnum()
+    return uti.lower() not in _EXTENSION_OF and 1 < len(extension) <= 4 and extension.isalnum()
 
 
 def extension_of(uti: str) -> str:
-    """The extension for a uniform type identifier, upper case, ``BIN`` for an unknown one."""
-    return _EXTENSION_OF.get(uti.lower(), _NAME_FOR_UNKNOWN)
+    """The extension for a uniform type identifier, upper case; for an unknown one that of what it
+    conforms to, else ``BIN``."""
+    known = _EXTENSION_OF.get(uti.lower())
+    if known is not None:
+        return known
+    return "MOV" if _conforms_to_movie(uti) else _NAME_FOR_UNKNOWN
+
+
+def type_of(uti: str, filename: str) -> str:
+    """What a photo is, as the extension of its kind in upper case: by its type, else by its name's
+    extension, else by what the type conforms to."""
+    known = _EXTENSION_OF.get(uti.lower())
+    if known is not None:
+        return known
+    by_name = filename.rpartition(".")[2].rstrip(". ").upper()
+    return by_name if by_name in _KNOWN_EXTENSIONS else extension_of(uti)
+
+
+def _conforms_to_movie(uti: str) -> bool:
+    """Apple's types say what they are in a word of their own: ``public.movie``, ``com.maker.raw-video``."""
+    words = re.split(r"[.\-]", uti.lower())
+    return "movie" in words or "video" in words or uti.lower() == "public.audiovisual-content"
 
 
 def sanitise(name: str) -> str:
@@ -151,11 +175,16 @@ def extension_like(stem: Stem, extension: str) -> str:
     return extension.lower() if stem.extension.islower() else extension.upper()
 
 
+_EDITED = (Rendition.EDITED, Rendition.EDITED_VIDEO, Rendition.EDITED_LIVE_VIDEO)
+
+
 def file_name(stem: Stem, rendition: Rendition, extension: str, suffix: str = "") -> str:
     """The name of one rendition, with ``_suffix`` if another photo has the plain name."""
     tail = f"_{suffix}" if suffix else ""
-    if rendition in (Rendition.EDITED, Rendition.EDITED_VIDEO):
+    if rendition in _EDITED:
         tail += "-edited"
+    elif rendition is Rendition.PREVIEW:
+        tail += "-preview"
     elif rendition is Rendition.ALTERNATE and extension.upper() == stem.extension.upper():
         tail += "-alt"
     return _cut(stem.text, f"{tail}.{extension}")

@@ -25,7 +25,8 @@ from typing import Any
 import apsw
 import msgspec
 
-from icloudfs.tree import layout, numbers
+from icloudfs.apple.records import Rendition
+from icloudfs.tree import layout, names, numbers
 from icloudfs.tree.albums import ALBUM, Albums
 from icloudfs.tree.changes import Change
 from icloudfs.tree.claims import WHOLE_LIBRARY, Claims, Held
@@ -274,9 +275,15 @@ class Placing:
 
     def _describe(self, plan: _Plan) -> None:
         """Keep what the ``assets`` view tells."""
-        files, stem, stored = plan.files, plan.stem, plan.stored
-        original = next((f.content.checksum for f in files if f.rendition == "original"), "")
-        described = (original, f"{stem.text}.{stem.extension}" if files else "", plan.month)
+        stem, stored = plan.stem, plan.stored
+        main = layout.main(plan.files)
+        if main is None:
+            described = "", "", plan.month
+        elif main.rendition is Rendition.ORIGINAL:
+            described = main.content.checksum, f"{stem.text}.{stem.extension}", plan.month
+        else:
+            shown = names.file_name(stem, main.rendition, main.extension)
+            described = main.content.checksum, shown, plan.month
         if described != stored.described:
             self._descriptions.append((*described, stored.photo.id))
 

@@ -80,8 +80,10 @@ class Server:
         name: str = "",
         zone: Zone = ZONE,
         rendition: Rendition = Rendition.ORIGINAL,
+        prefix: str = "",
         checksum: str = "",
     ) -> File:
+        """``prefix``: what the record has it under, if not what is usual for the rendition."""
         checksum = checksum or apple.of(content)
         self.contents[checksum] = content
         file = File(
@@ -95,7 +97,7 @@ class Server:
         )
         known = self._names.get((zone, file.record))
         resources = dict(known.resources) if isinstance(known, Master | Asset) else {}
-        resources[WIRE_PREFIX[rendition]] = Resource(checksum, len(content))
+        resources[prefix or WIRE_PREFIX[rendition]] = Resource(checksum, len(content))
         kind = Asset if file.record == file.asset else Master
         self._names[zone, file.record] = kind(name=file.record, resources=resources)
         return file

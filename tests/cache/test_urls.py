@@ -7,6 +7,7 @@ import pytest
 import trio
 import trio.testing
 
+from icloudfs.apple.records import Rendition
 from icloudfs.cache.source import NAMES_A_LOOKUP
 from icloudfs.cache.urls import AFTER, FreshURLs
 from icloudfs.errors import ContentUnavailable, Offline
@@ -162,3 +163,25 @@ async def test_a_look_up_ends(server: Server, autojump_clock: trio.testing.MockC
     async with _urls(server, timeout=30) as urls:
         with trio.fail_after(31), pytest.raises(Offline, match="30 seconds"):
             await urls.url(file)
+
+
+async def test_a_content_is_found_under_whatever_prefix_the_record_has_it(server: Server) -> None:
+    preview = server.add(b"preview", rendition=Rendition.PREVIEW, prefix="resJPEGMed")
+    moved = server.add(b"moved", prefix="resOriginalAlt")
+    async with _urls(server) as urls:
+        for file in (preview, moved):
+            assert await urls.url(file)
+            assert await urls.url(file)
+            assert (await urls.beside(file)).keys()
+        assert len(server.lookups) == 2  # what was found counts as known
+        gone = server.add(b"gone", prefix="resOriginalAlt")
+        server.replace(gone, b"another")
+        with pytest.raises(ContentUnavailable, match="changed in iCloud"):
+            await urls.url(gone)
+
+
+async def test_the_video_of_an_edited_live_photo_is_on_the_asset(server: Server) -> None:
+    file = server.add(b"video", rendition=Rendition.EDITED_LIVE_VIDEO)
+    async with _urls(server) as urls:
+        assert await urls.url(file)
+    assert server.lookups == [[file.asset]]

@@ -49,18 +49,18 @@ def test_a_fresh_database(tmp_path: Path) -> None:
 
 
 def test_every_version_migrates_with_its_data(tmp_path: Path) -> None:
-    """From each earlier version on; so far there is but the first."""
+    """From each earlier version on."""
     for version in range(1, schema.VERSION + 1):
         path = tmp_path / f"{version}.db"
         old = apsw.Connection(str(path))
         for step in schema.MIGRATIONS[:version]:
             step(old)
         old.pragma("user_version", version)
-        old.execute("INSERT INTO metadata VALUES ('sync_token:PrimarySync', 'kept')")
+        old.execute("INSERT INTO metadata VALUES ('database_token:private', 'kept')")
         old.close()
         new = create(path)
         assert new.pragma("user_version") == schema.VERSION
-        assert metadata.get(new, "sync_token:PrimarySync") == "kept"
+        assert metadata.get(new, "database_token:private") == "kept"
         new.close()
 
 

@@ -39,7 +39,10 @@ def test_from_version_1(tmp_path: Path) -> None:
     assert content is not None and content.pinned and content.verified and content.path == "co/sum"
     inode = Directory(connection).lookup(1, b"IMG_1.JPG")
     assert inode is not None and (inode.ino, inode.size, inode.mtime) == (7, 9, 5)
-    assert connection.execute("SELECT value FROM metadata").fetchall() == [("token",)]
+    # The library is listed once more, for what was never asked for.
+    assert connection.execute("SELECT value FROM metadata").fetchall() == []
+    (zone,) = catalogue.zones(connection)
+    assert (zone.listed, zone.relisting) == (True, True)
     assert connection.execute("SELECT count(*) FROM hashed_file").fetchall() == [(0,)]
     plan = connection.execute(
         "EXPLAIN QUERY PLAN SELECT 1 FROM inode WHERE size = 9 AND checksum IS NOT NULL LIMIT 1"
@@ -68,3 +71,69 @@ def test_what_lists_leave_out_is_not_known_of_an_older_library(tmp_path: Path) -
         (state,) = summarise(connection).zones
         assert (state.indexing, state.indexed_percent) == ("RUNNING", 33)
         assert (state.excess, state.album_excess) == (7, 5)
+
+
+def _second_version(path: Path) -> None:
+    """A video of 20.515 s, a photo that the listing had no original of, and one that was purged, as version 2
+    had them."""
+    connection = apsw.Connection(str(path))
+    for step in schema.MIGRATIONS[:2]:
+        step(connection)
+    connection.pragma("user_version", 2)
+    connection.execute(
+        "INSERT INTO metadata VALUES ('sync_token:PrimarySync', 'token'),"
+        " ('received:sync_token:PrimarySync', '5'), ('database_token:private', 'kept'),"
+        " ('config_hash', 'old'), ('cache_directory', '/cache');"
+        "INSERT INTO zone (id, area, name, listed) VALUES"
+        " (1, 'private', 'PrimarySync', 1), (2, 'shared', 'SharedSync-1', 0);"
+        "INSERT INTO listed_page VALUES (2, 'all', 0);"
+        "INSERT INTO owed VALUES (1, 'M2', 'NOT_NOW: later');"
+        "INSERT INTO master VALUES (1, 'M2', 'IMG_2.HEIC', 'public.heic', '{}', 0, 0, 5, 1)"
+    )
+    columns = (
+        "INSERT INTO asset (zone, name, master, zone_offset, time_zone, favorite, hidden, deleted,"
+        " expunged, subtype, subtype_v2, burst, burst_flags, adjustment, render_type, width, height,"
+        " duration, caption, description, keywords, resources, created, modified, listing, checksum,"
+        " filename) VALUES (1, ?, ?, 0, '', 0, 0, 0, ?, 0, 0, '', 0, '', 0, 0, 0, ?, '', '', '[]',"
+        " '{}', 1, 1, 1, ?, ?)"
+    )
+    connection.execute(columns, ("A1", "M1", 0, 20515.0, "sum", "IMG_1.MOV"))
+    connection.execute(columns, ("A2", "M2", 0, 0.0, "", ""))
+    connection.execute(columns, ("A3", "M3", 1, 0.0, "", ""))
+    contents.set_downloaded(connection, "sum", 9, "co/sum", sha256="s", verified=True, now=1000)
+    connection.close()
+
+
+def test_from_version_2(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    _second_version(path)
+    connection = create(path)
+    assert connection.execute("SELECT duration FROM asset ORDER BY id").fetchall() == [
+        (20.515,),
+        (0.0,),
+        (0.0,),
+    ]
+    rows = connection.execute("SELECT key, value FROM metadata ORDER BY key")
+    assert list(rows) == [("cache_directory", "/cache"), ("database_token:private", "kept")]
+    assert connection.execute("SELECT count(*) FROM listed_page").fetchall() == [(0,)]
+    assert [(z.listed, z.relisting) for z in catalogue.zones(connection)] == [
+        (True, True),
+        (False, False),
+    ]
+    assert connection.execute(
+        "SELECT asset_id, status, filename, local_path, last_error FROM assets ORDER BY id"
+    ).fetchall() == [
+        ("A1", "downloaded", "IMG_1.MOV", "/cache/co/sum", None),
+        (
+            "A2",
+            "failed",
+            "IMG_2.HEIC",
+            None,
+            "iCloud has yet to give a file of it: NOT_NOW: later",
+        ),
+        ("A3", "pending", "", None, None),
+    ]
+    connection.execute("DELETE FROM owed")
+    (told,) = connection.execute("SELECT last_error FROM assets WHERE asset_id = 'A2'").fetchall()
+    assert told == ("iCloud has no file of it that can be had.",)
+    connection.close()

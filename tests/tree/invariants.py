@@ -148,12 +148,18 @@ def _ids(connection: apsw.Connection) -> list[int]:
 def _check_description(connection: apsw.Connection, photo: Photo) -> None:
     stem = layout.stem(photo)
     files = list(layout.files(photo, stem))
-    original = [f.content.checksum for f in files if f.rendition == "original"]
+    order = ("original", "edited-video", "edited", "alternate", "preview")
+    found = {str(f.rendition): f for f in files}
+    best = next((found[rendition] for rendition in order if rendition in found), None)
     row = connection.execute(
         "SELECT checksum, filename FROM asset WHERE id = ?", (photo.id,)
     ).fetchall()[0]
-    name = f"{stem.text}.{stem.extension}" if files else ""
-    assert row == (original[0] if original else "", name)
+    if best is None:
+        assert row == ("", "")
+    else:
+        name = names.file_name(stem, best.rendition, best.extension)
+        assert row[0] == best.content.checksum
+        assert row[1] == (f"{stem.text}.{stem.extension}" if best.rendition == "original" else name)
 
 
 def _directories(

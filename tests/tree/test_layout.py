@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from icloudfs.tree import layout
+from icloudfs.apple.records import Rendition
+from icloudfs.tree import layout, names
 from icloudfs.tree.layout import Photo, StoredResource, View
 
 HOUR = 3600
@@ -109,6 +110,116 @@ def test_files() -> None:
         ("edited", "JPG"),
     ]
     assert extensions(filename="img.heic", asset_resources=edited)[1] == ("edited", "jpg")
+
+
+MOVIE = StoredResource("m", 1, "com.apple.quicktime-movie")
+
+
+def renditions(**more: Any) -> list[str]:
+    shown = photo(**more)
+    return [str(f.rendition) for f in layout.files(shown, layout.stem(shown))]
+
+
+def test_the_video_of_an_edited_live_photo() -> None:
+    heic = StoredResource("e", 1, "public.heic")
+    live = photo(
+        master_resources=ORIGINAL | {"resOriginalVidCompl": MOVIE},
+        asset_resources={"resJPEGFull": heic, "resVidCompl": MOVIE},
+        subtype_v2=2,
+        adjustment="com.apple.photo",
+    )
+    stem = layout.stem(live)
+    shown = [names.file_name(stem, f.rendition, f.extension) for f in layout.files(live, stem)]
+    assert shown == ["IMG.HEIC", "IMG.MOV", "IMG-edited.HEIC", "IMG-edited.MOV"]
+
+
+@pytest.mark.parametrize(
+    ("adjustment", "subtype", "shown"),
+    [
+        ("com.apple.video.slomo", 100, False),
+        ("com.apple.video.slomo", 0, False),
+        ("", 100, False),
+        ("com.apple.video", 100, True),
+        ("com.apple.photo", 100, True),
+        ("org.other.editor", 100, True),
+        ("com.apple.video", 0, True),
+        ("", 0, True),
+    ],
+)
+def test_of_slow_motion_the_automatic_rendition_is_hidden_and_an_edit_is_shown(
+    adjustment: str, subtype: int, shown: bool
+) -> None:
+    found = renditions(
+        uti="com.apple.quicktime-movie",
+        master_resources={"resOriginal": MOVIE},
+        asset_resources={"resVidFull": MOVIE},
+        adjustment=adjustment,
+        subtype=subtype,
+    )
+    assert found == (["original", "edited-video"] if shown else ["original"])
+
+
+def jpeg(checksum: str, size: int = 5) -> StoredResource:
+    return StoredResource(checksum, size, "public.jpeg")
+
+
+def test_the_best_there_is_stands_for_an_original_that_cannot_be_had() -> None:
+    small = {"resJPEGThumb": jpeg("t"), "resJPEGMed": jpeg("m"), "resVidMed": MOVIE}
+    shown = photo(master_resources=small)
+    (file,) = layout.files(shown, layout.stem(shown))
+    assert (file.rendition, file.content.checksum, file.extension) == ("preview", "m", "JPG")
+    assert layout.main([file]) == file
+    assert names.file_name(layout.stem(shown), file.rendition, "JPG") == "IMG-preview.JPG"
+
+    larger = renditions(master_resources=small | {"resJPEGLarge": jpeg("l")})
+    assert larger == ["preview"]
+    assert renditions(master_resources=ORIGINAL | small) == ["original"]
+    assert renditions(master_resources=small, asset_resources={"resJPEGFull": jpeg("e")}) == [
+        "edited"
+    ]
+    raw = {"resOriginalAlt": StoredResource("r", 1, "com.adobe.raw-image")}
+    assert renditions(master_resources=small | raw) == ["alternate"]
+    live = {"resOriginalVidCompl": MOVIE}
+    assert renditions(master_resources=small | live) == ["live", "preview"]
+    assert renditions(master_resources=live) == ["live"]
+    assert layout.main([layout.FileOf(Rendition.LIVE_VIDEO, MOVIE, "MOV")]) is None
+
+
+def test_of_a_video_only_a_video_stands_for_it() -> None:
+    film = {"uti": "com.apple.quicktime-movie", "filename": "IMG.MOV"}
+    small = {"resJPEGMed": jpeg("m"), "resVidSmall": MOVIE}
+    assert renditions(master_resources=small, **film) == ["preview"]
+    assert renditions(master_resources={"resJPEGMed": jpeg("m")}, **film) == []
+    by_itself = {"asset_resources": {"resVidFull": MOVIE}, "adjustment": "com.apple.video.slomo"}
+    assert renditions(master_resources=small, **by_itself, **film) == ["edited-video"]
+
+
+def test_what_has_no_size_yet_is_not_shown() -> None:
+    unknown = {"resOriginal": StoredResource("sum", -1, "public.heic")}
+    assert renditions(master_resources=unknown) == []
+    assert renditions(master_resources=unknown | {"resJPEGMed": jpeg("m")}) == ["preview"]
+    assert renditions(asset_resources={"resJPEGFull": jpeg("e", -1)}) == ["original"]
+
+
+@pytest.mark.parametrize(
+    ("uti", "filename", "views"),
+    [
+        ("com.apple.quicktime-movie", "IMG.JPG", {View.VIDEOS}),
+        ("public.jpeg", "IMG.MOV", set()),
+        ("", "IMG.MOV", {View.VIDEOS}),
+        ("", "img.m4v", {View.VIDEOS}),
+        ("", "IMG.JPG", set()),
+        ("com.maker.raw-video", "IMG.JPG", set()),
+        ("com.maker.raw-video", "IMG", {View.VIDEOS}),
+        ("public.movie", "IMG.xyz", {View.VIDEOS}),
+        ("com.maker.picture", "IMG", set()),
+        ("", "", set()),
+        ("com.compuserve.gif", "x.JPG", {View.ANIMATED}),
+        ("", "x.gif", {View.ANIMATED}),
+    ],
+)
+def test_what_a_photo_is(uti: str, filename: str, views: set[View]) -> None:
+    assert set(layout.smart_views(photo(uti=uti, filename=filename), now=10**12)) == views
 
 
 def _views(**more: Any) -> set[View]:

@@ -24,7 +24,10 @@ def found_by_find(folder: Path) -> int:
 def renditions_shown(entries: list[Entry]) -> int:
     """Files of these photos; a slow-motion video's rendition is the phone's own affair."""
     return sum(
-        not (rendition["rendition"] == "edited-video" and "slo-mo" in entry["classes"])
+        not (
+            rendition["rendition"] == "edited-video"
+            and entry["adjustment"] == "com.apple.video.slomo"
+        )
         for entry in entries
         for rendition in entry["renditions"]
     )
