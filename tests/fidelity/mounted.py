@@ -18,6 +18,7 @@ ALTERNATE = "alternate"
 LIVE = "live"
 EDITED = "edited"
 EDITED_VIDEO = "edited-video"
+EDITED_LIVE = "edited-live"
 """Renditions, as the simulator's manifest calls them."""
 
 

@@ -23,7 +23,7 @@ from pyicloud import PyiCloudService  # type: ignore[import-not-found]
 
 Json = dict[str, Any]
 
-SMALL = ("medium", "thumb", "medium_image", "thumb_image")
+SMALL = ("medium", "thumb", "medium_image", "thumb_image", "medium_video", "thumb_video")
 """Previews: listed, never downloaded."""
 EVERYTHING = ("Library", "Bursts", "Hidden", "Recently Deleted")
 """The albums that together hold every photo of a library, if pyicloud offers them there."""

@@ -32,6 +32,7 @@ from tests.fidelity.icloudpd import BY_SECOND, ICloudPD, Order
 from tests.fidelity.mounted import (
     ALTERNATE,
     EDITED,
+    EDITED_LIVE,
     EDITED_VIDEO,
     LIVE,
     ORIGINAL,
@@ -436,6 +437,13 @@ COUNTS = (
         "facts/cloudkit.md §1.7 edit; facts/peers.md §4.14 'edited MOV not edited', §4.15",
     ),
     Difference(
+        "videos of edited live photos",
+        lambda f: f.theirs == 0 and {shown.rendition for shown in f.ours} == {EDITED_LIVE},
+        "icloudpd takes a live photo's video from the master; that of an edit is resVidComplRes on the"
+        " asset",
+        "facts/cloudkit.md §1.12",
+    ),
+    Difference(
         "names longer than a name may be",
         lambda f: f.theirs == 0 and all(len(s.original_name.encode()) > 255 for s in f.ours),
         "icloudpd fetches them and cannot write them; what it fetched stays as .part",
@@ -540,7 +548,9 @@ def _without_codec(name: str, shown: Shown, snapshot: Snapshot) -> str:
 
 
 def _told_to_be_edited(name: str, shown: Shown, snapshot: Snapshot) -> str:
-    return name.replace(".JPG", "-edited.JPG") if shown.rendition == EDITED else name
+    if shown.rendition != EDITED:
+        return name
+    return re.sub(r"(-adjusted)?(\.JPG|\.HEIC)$", r"-edited\2", name)
 
 
 def _with_its_own_extension(name: str, shown: Shown, snapshot: Snapshot) -> str:

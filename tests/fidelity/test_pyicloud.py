@@ -31,6 +31,7 @@ from tests.fidelity.differences import (
 from tests.fidelity.mounted import (
     ALTERNATE,
     EDITED,
+    EDITED_LIVE,
     EDITED_VIDEO,
     LIVE,
     ORIGINAL,
@@ -406,7 +407,7 @@ def _differing_renditions(listed: Listed) -> Iterator[Finding]:
             yield Finding(key[1], theirs.get(key), ours.get(key))
 
 
-PREVIEWS = {"medium", "thumb", "medium_image", "thumb_image"}
+PREVIEWS = {"medium", "thumb", "medium_image", "thumb_image", "medium_video", "thumb_video"}
 RENDITION_DIFFERENCES = (
     Difference(
         "previews",
@@ -425,6 +426,12 @@ RENDITION_DIFFERENCES = (
         lambda f: f.about == EDITED_VIDEO and f.theirs is None,
         "the same: resVidFull is on the asset",
         "facts/cloudkit.md §1.7 edit; facts/peers.md §4.15: pyicloud#323",
+    ),
+    Difference(
+        "videos of edited live photos",
+        lambda f: f.about == EDITED_LIVE and f.theirs is None,
+        "the same: resVidCompl is on the asset",
+        "facts/cloudkit.md §1.12",
     ),
 )
 

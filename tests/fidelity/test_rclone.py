@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from icloudfs.apple.checksum import of as checksum_of
-from tests.fidelity.mounted import ORIGINAL, Mounted, Shown
+from tests.fidelity.mounted import EDITED_LIVE, ORIGINAL, Mounted, Shown
 from tests.fidelity.rclone import Listed, Question, Rclone
 from tests.scratch import Scratch, wait_until
 from tests.whole.library import Library
@@ -412,6 +412,11 @@ def _was_behind_a_page(finding: Finding, truth: Truth) -> bool:
     )
 
 
+def _is_video_of_edited_live_photo(finding: Finding, truth: Truth) -> bool:
+    ours = finding.pair.ours
+    return _is_only_ours(finding) and ours is not None and ours.rendition == EDITED_LIVE
+
+
 def _has_no_date(finding: Finding, truth: Truth) -> bool:
     ours, theirs = finding.pair.ours, finding.pair.theirs
     return (
@@ -448,6 +453,11 @@ DIFFERENCES = (
         "rclone asks for an album's photos a hundred apart, and a page of it holds 66",
         "rclone#9955: of 68 photos 66 are shown; facts/cloudkit.md §1.12",
         _was_behind_a_page,
+    ),
+    Difference(
+        "rclone does not look for the video of an edited live photo, which is on the asset",
+        "facts/cloudkit.md §1.12: resVidComplRes",
+        _is_video_of_edited_live_photo,
     ),
     Difference(
         "a photo without a date is from 1970 in rclone, in icloudfs from when it was added",
