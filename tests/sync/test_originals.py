@@ -5,13 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 from icloudfs.simulator import LibraryPlan
-from icloudfs.state import summary
+from icloudfs.state import schema, summary
 from icloudfs.state.summary import Summary
+from icloudfs.sync.pages import Tree
+from icloudfs.sync.rebuilding import rebuild_if_changed
 from icloudfs.tree.directory import Directory, File
-from tests.sync.account import Client, Lab, lab
+from tests.sync.account import ALL_VIEWS, Client, Lab, lab
+from tests.sync.comparing import assert_same_records
 
 Forms = dict[str, Any]
 
@@ -265,3 +269,28 @@ async def test_durations_are_kept_in_seconds(tmp_path: Path) -> None:
         rows = list(client.reader.execute("SELECT name, duration FROM asset"))
         assert (video.asset, 2.0) in rows
         assert (live.asset, 1.2) in rows
+
+
+async def test_a_database_that_was_mended_gets_what_was_never_asked_for(tmp_path: Path) -> None:
+    async with lab(tmp_path, PLAN) as account:
+        client, fresh = account.client(), account.client()
+        live = account.phone.add_photo("live", "IMG_7777.HEIC", edited=True)
+        await client.sync()
+
+        def as_it_was(connection: apsw.Connection) -> None:
+            connection.execute(
+                "UPDATE asset SET resources = json_remove(resources, '$.resVidCompl'),"
+                " duration = CASE subtype_v2 WHEN 2 THEN 0 ELSE duration * 1000 END"
+            )
+            schema._take_contents_as_apple_has_them(connection)
+
+        await client.database.write(as_it_was)
+        # As a library that is opened does: the tree of a mended database is built anew.
+        tree = Tree(ALL_VIEWS, account.now)
+        await rebuild_if_changed(client.database, tree, client.changes.extend)
+        client.check()
+        assert "IMG_7777-edited.MOV" not in files(client, live.asset)
+        await client.sync()
+        assert "IMG_7777-edited.MOV" in files(client, live.asset)
+        await fresh.sync()
+        assert_same_records(client.reader, fresh.reader)
