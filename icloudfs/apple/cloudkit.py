@@ -8,19 +8,29 @@ follows pages. How a call survives throttling and an expired session is not deci
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum, StrEnum
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import msgspec
 import trio
 
 from icloudfs.apple import decode, wire
-from icloudfs.apple.decode import ALBUM_KEYS, CHANGE_KEYS, LISTING_KEYS, RELATION_KEYS, Page
+from icloudfs.apple.decode import (
+    ALBUM_KEYS,
+    CHANGE_KEYS,
+    LISTING_KEYS,
+    NOT_ANSWERED,
+    RELATION_KEYS,
+    Page,
+    Unreadable,
+)
 from icloudfs.apple.records import Album, Area, Record, Refused, Relation, Zone
 from icloudfs.errors import ProtocolError
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 MOST_NAMES = 50
 """Names in one look-up; more are split over several calls. Apple's limit is not published
@@ -29,6 +39,7 @@ _TOO_MANY = "length is greater than max size"
 """In Apple's reason for refusing a look-up of too many names."""
 _MOST_PAGES = 10_000  # of zones or albums: an answer that never ends is a mistake
 _AT_ONCE = 10  # records that are read without letting others run
+_ASKED_AGAIN_AFTER = 0.5  # seconds, where an answer had no list in it
 
 Direction = Literal["ASCENDING", "DESCENDING"]
 
@@ -194,6 +205,9 @@ class Caller(Protocol):
 class Photos:
     """The photo database of one account.
 
+    An answer without its list is asked for once more, and so is one whose first page is empty: an
+    empty list is believed when two answers agree.
+
     Every method may raise LoginNeeded, ConsentNeeded, AccountLocked, Throttled, Offline,
     CloudKitError and ProtocolError; those that name a zone also ZoneGone.
     """
@@ -210,7 +224,7 @@ class Photos:
         body: dict[str, Any] = {}
         for _ in range(_MOST_PAGES):
             try:
-                page = decode.read_zones(await self._call(area, "zones/list", body))
+                page = await self._zones(area, "zones/list", body, in_doubt=not found)
             except CloudKitError as error:
                 if area == "private":
                     raise
@@ -224,17 +238,22 @@ class Photos:
         return tuple(zone for zone in found if is_library(zone.name))
 
     async def database_changes(self, area: Area, token: str = "") -> DatabaseChanges:
-        """Which zones changed since ``token`` (none: all zones). One page."""
+        """Which zones changed since ``token`` (none: all zones). One page.
+
+        A zone that comes without a name is nothing to go by: then the answer has no token, which would
+        stand for that zone as well.
+        """
         body = {"syncToken": token} if token else {}
-        page = decode.read_zones(await self._call(area, "changes/database", body))
+        page = await self._zones(area, "changes/database", body, in_doubt=not token)
+        named = [raw for raw in page.zones if raw.zone_id.zone_name]
         return DatabaseChanges(
             zones=tuple(
                 ChangedZone(
                     _zone(area, raw), decode.token(raw.sync_token), deleted=bool(raw.deleted)
                 )
-                for raw in page.zones
+                for raw in named
             ),
-            token=decode.token(page.sync_token),
+            token=decode.token(page.sync_token) if len(named) == len(page.zones) else "",
             more_coming=bool(page.more_coming),
         )
 
@@ -247,13 +266,13 @@ class Photos:
         """One page of changes of each zone since its token (none: its whole history).
 
         A zone whose request failed has an ``error``; the others are good all the same. A zone
-        that the answer leaves out is reported as TRANSIENT. If the whole call is refused for a bad
-        token, each zone is asked for by itself.
+        that the answer leaves out, or without its list of records, is reported as TRANSIENT. If the
+        whole call is refused for a bad token, each zone is asked for by itself.
         """
         wanted = dict(zones)
         body = {"zones": [_changes_request(zone, token, keys) for zone, token in wanted.items()]}
         try:
-            page = decode.read_zones(await self._call(area, "changes/zone", body))
+            page = await self._zones(area, "changes/zone", body)
         except CloudKitError as error:
             if not _is_of_a_token(error) or not any(wanted.values()):
                 raise
@@ -315,7 +334,10 @@ class Photos:
         marker = ""
         for _ in range(_MOST_PAGES):
             try:
-                page = await self._query(zone, _albums_query(parent), ALBUM_KEYS, marker=marker)
+                query = _albums_query(parent)
+                page = await self._query(
+                    zone, query, ALBUM_KEYS, marker=marker, in_doubt=not marker
+                )
             except CloudKitError as error:
                 if error.code != "BAD_REQUEST" or not zone.name.startswith(wire.SHARED_ZONE_PREFIX):
                     raise
@@ -327,28 +349,23 @@ class Photos:
             marker = page.marker
         return tuple(found)
 
-    async def all_albums(self, zone: Zone) -> tuple[Album, ...]:
-        """Every album and folder of a zone, folders before what is in them."""
-        found = {album.name: album for album in await self.albums(zone)}
-        folders = [album for album in found.values() if album.kind == FOLDER]
-        while folders:
-            folder = folders.pop()
-            for album in await self.albums(zone, folder.name):
-                if album.name not in found:
-                    found[album.name] = album
-                    folders += [album] if album.kind == FOLDER else []
-        return tuple(found.values())
-
     async def counts(self, zone: Zone, index_ids: Sequence[str]) -> dict[str, int]:
         """How many photos each index holds (``Index.count``, ``member_count_id``), in one call.
 
-        An index that CloudKit does not know is left out.
+        An index that CloudKit does not know is left out, and asked for once more before it is.
         """
+        found = await self._counts(zone, index_ids)
+        if missing := [index_id for index_id in index_ids if index_id not in found]:
+            found |= await self._counts(zone, missing)
+        return found
+
+    async def _counts(self, zone: Zone, index_ids: Sequence[str]) -> dict[str, int]:
         body = {"batch": [_count_request(zone, index_id) for index_id in index_ids]}
-        answer = await self._call(zone.area, "internal/records/query/batch", body)
+        path = "internal/records/query/batch"
+        answer = await self._read(decode.read_batch, zone.area, path, body)
         found: dict[str, int] = {}
-        for page in decode.read_batch(answer).batch:
-            for raw in page.records:
+        for page in answer.batch:
+            for raw in page.records or ():
                 name, count = decode.index_count(raw)
                 if count is not None:
                     found[name] = count
@@ -361,7 +378,7 @@ class Photos:
         (facts/cloudkit.md §1.7).
         """
         query = {"query": {"recordType": "CheckIndexingState"}, "zoneID": _zone_id(zone)}
-        page = decode.read_page(await self._call(zone.area, "records/query", query))
+        page = await self._read(decode.read_page, zone.area, "records/query", query)
         told = (decode.indexing_state(raw) for raw in page.records)
         return next((IndexingState(*found) for found in told if found is not None), None)
 
@@ -370,7 +387,8 @@ class Photos:
     ) -> tuple[Record, ...]:
         """These records as they are now, with fresh download URLs; ``keys`` None: all fields.
 
-        In the order of the answer. One that is gone is a Tombstone, or Refused with its code.
+        In the order of the answer. One that is gone is a Tombstone, or Refused with its code; one that
+        two answers leave out is Refused with NOT_ANSWERED, since nothing was said of it.
         iCloud has a maximum of names: if it says that they are too many, half of them are asked for,
         from then on.
         """
@@ -392,14 +410,25 @@ class Photos:
     async def _look_up(
         self, zone: Zone, names: Sequence[str], keys: Sequence[str] | None
     ) -> list[Record]:
-        """One call."""
+        """One call, and one more for the names that its answer leaves out."""
+        found = await self._look_up_once(zone, names, keys)
+        if missing := _left_out(names, found):
+            found += await self._look_up_once(zone, missing, keys)
+        return found + [
+            Refused(name, NOT_ANSWERED, "the answer leaves it out")
+            for name in _left_out(names, found)
+        ]
+
+    async def _look_up_once(
+        self, zone: Zone, names: Sequence[str], keys: Sequence[str] | None
+    ) -> list[Record]:
         body: dict[str, Any] = {
             "records": [{"recordName": name} for name in names],
             "zoneID": _zone_id(zone),
         }
         if keys is not None:
             body["desiredKeys"] = list(keys)
-        page = decode.read_page(await self._call(zone.area, "records/lookup", body))
+        page = await self._read(decode.read_page, zone.area, "records/lookup", body)
         return await _records(page.records)
 
     # -- the forms of requests -----------------------------------------------------------------
@@ -423,7 +452,8 @@ class Photos:
             ],
             "recordType": listing,
         }
-        return await self._query(zone, query, keys, limit=limit, marker=marker)
+        in_doubt = start_rank == 0 and not marker
+        return await self._query(zone, query, keys, limit=limit, marker=marker, in_doubt=in_doubt)
 
     async def _query(
         self,
@@ -433,7 +463,9 @@ class Photos:
         *,
         limit: int = wire.PAGE_RECORDS,
         marker: str = "",
+        in_doubt: bool = False,
     ) -> Page:
+        """``in_doubt``: without a record, and a marker that leads on, it is asked for once more."""
         body: dict[str, Any] = {
             "query": query,
             "resultsLimit": limit,
@@ -442,15 +474,40 @@ class Photos:
         }
         if marker:
             body["continuationMarker"] = marker
-        page = decode.read_page(await self._call(zone.area, "records/query", body))
+        page = await self._read(decode.read_page, zone.area, "records/query", body)
+        if in_doubt and not page.records and not page.continuation_marker:
+            page = await self._read(decode.read_page, zone.area, "records/query", body)
         return Page(
             records=tuple(await _records(page.records)),
             token=decode.token(page.sync_token),
             marker=page.continuation_marker or "",
         )
 
-    async def _call(self, area: Area, path: str, body: Mapping[str, Any]) -> bytes:
-        return await self._caller.database_call(area, path, body)
+    async def _zones(
+        self, area: Area, path: str, body: Mapping[str, Any], *, in_doubt: bool = False
+    ) -> decode.RawZones:
+        """``in_doubt``: without a zone it is asked for once more."""
+        page = await self._read(decode.read_zones, area, path, body)
+        if in_doubt and not page.zones:
+            page = await self._read(decode.read_zones, area, path, body)
+        return page
+
+    async def _read(
+        self, read: Callable[[bytes], T], area: Area, path: str, body: Mapping[str, Any]
+    ) -> T:
+        """The answer to a call, read. Without its list it is asked for once more."""
+        try:
+            return read(await self._caller.database_call(area, path, body))
+        except Unreadable as error:
+            log.info("%s: %s Asking again.", path, error)
+        await trio.sleep(_ASKED_AGAIN_AFTER)
+        return read(await self._caller.database_call(area, path, body))
+
+
+def _left_out(names: Sequence[str], answered: Iterable[Record]) -> list[str]:
+    """Which of these names no record has."""
+    known = {record.name for record in answered}
+    return [name for name in dict.fromkeys(names) if name not in known]
 
 
 async def _records(raws: Sequence[msgspec.Raw]) -> list[Record]:
@@ -473,9 +530,11 @@ async def _changes(zone: Zone, raw: decode.RawZone | None) -> ZoneChanges:
     if raw.error:
         problem = _ZONE_PROBLEMS.get(raw.error, ZoneProblem.TRANSIENT)
         return ZoneChanges(zone, error=ZoneError(problem, raw.error, raw.reason or ""))
+    if raw.records is None:
+        return ZoneChanges(zone, error=ZoneError(ZoneProblem.TRANSIENT, "NO_RECORDS"))
     return ZoneChanges(
         zone,
-        records=tuple(await _records(raw.records or ())),
+        records=tuple(await _records(raw.records)),
         token=decode.token(raw.sync_token),
         more_coming=bool(raw.more_coming),
     )

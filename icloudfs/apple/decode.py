@@ -39,8 +39,19 @@ from icloudfs.errors import ProtocolError
 
 T = TypeVar("T")
 
+
+class Unreadable(ProtocolError):
+    """An answer without what it was asked for: no JSON, or no list of records, zones or counts.
+
+    It is no empty list. The same question may be answered in full (facts/state-tracking.md §4.5).
+    """
+
+
 UNREADABLE = "UNREADABLE"
 """``Refused.code`` of a record that we could not make sense of ourselves."""
+
+NOT_ANSWERED = "NOT_ANSWERED"
+"""``Refused.code`` of a record that was asked for by name, and that the answer leaves out."""
 
 # -- desiredKeys -----------------------------------------------------------------------------------
 
@@ -130,7 +141,7 @@ class Page(msgspec.Struct, frozen=True):
 class RawPage(msgspec.Struct, frozen=True, rename="camel"):
     """A page whose records are still JSON, so that they can be read a few at a time."""
 
-    records: list[msgspec.Raw] = []
+    records: list[msgspec.Raw]
     sync_token: str | None = None
     continuation_marker: str | None = None
 
@@ -153,13 +164,19 @@ class RawZone(msgspec.Struct, frozen=True):
 
 
 class RawZones(msgspec.Struct, frozen=True, rename="camel"):
-    zones: list[RawZone] = []
+    zones: list[RawZone]
     sync_token: str | None = None
     more_coming: bool | None = None
 
 
+class RawCounts(msgspec.Struct, frozen=True):
+    """One entry of ``batch[]``; without records if that query alone was refused."""
+
+    records: list[msgspec.Raw] | None = None
+
+
 class RawBatch(msgspec.Struct, frozen=True):
-    batch: list[RawPage] = []
+    batch: list[RawCounts]
 
 
 _page = msgspec.json.Decoder(RawPage)
@@ -169,17 +186,17 @@ _anything = msgspec.json.Decoder(dict[str, Any])
 
 
 def read_page(body: bytes) -> RawPage:
-    """The answer to ``records/query`` and ``records/lookup``. Raises ProtocolError."""
+    """The answer to ``records/query`` and ``records/lookup``. Raises Unreadable."""
     return _read(_page, body)
 
 
 def read_zones(body: bytes) -> RawZones:
-    """The answer to ``zones/list`` and both ``changes``. Raises ProtocolError."""
+    """The answer to ``zones/list`` and both ``changes``. Raises Unreadable."""
     return _read(_zones, body)
 
 
 def read_batch(body: bytes) -> RawBatch:
-    """The answer to ``internal/records/query/batch``. Raises ProtocolError."""
+    """The answer to ``internal/records/query/batch``. Raises Unreadable."""
     return _read(_batch, body)
 
 
@@ -206,7 +223,19 @@ def _read(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     try:
         return decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ProtocolError(f"CloudKit's answer cannot be read: {_short(error)}.") from None
+        raise Unreadable(
+            f"CloudKit's answer cannot be read: {_told(body) or _short(error)}."
+        ) from None
+
+
+def _told(body: bytes) -> str:
+    """What an answer without its list says in its place; empty if it says nothing."""
+    try:
+        answer = _anything.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
+    told = (str(answer[key]) for key in ("error", "serverErrorCode", "reason") if answer.get(key))
+    return ", ".join(told)[:200]
 
 
 # -- one record ------------------------------------------------------------------------------------

@@ -6,6 +6,9 @@ the tokens we have, a sign-in with a kept password (where one is kept), and then
 runs at a time, for all callers and all processes; what is held is given up only for what ``accountLogin``
 accepted; and once a person is needed, only what costs nobody anything is tried again, once an hour, until the
 session file shows that the person has come. What can be renewed before it runs out is in ``renewal``.
+
+A call that is refused while others are answered says nothing of the session: it gets one renewal an hour
+and is then refused to its caller alone (``answers``).
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import copy
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +25,7 @@ import httpx
 import msgspec
 import trio
 
-from icloudfs.apple import account, clock, content, renewal, retry, signin, wire
+from icloudfs.apple import account, clock, content, decode, renewal, retry, signin, wire
 from icloudfs.apple.account import AccountInfo, CodeWanted, SessionRefused
 from icloudfs.apple.cloudkit import CloudKitError, Photos, ZoneGone
 from icloudfs.apple.content import Content
@@ -64,6 +67,13 @@ SECOND_LOOK = 3600.0
 it took from another at the same time (facts/sign-in.md §6.3)."""
 _COOKIE_SAVES = 60.0  # seconds at least between two saves of re-issued cookies
 _UNEXPLAINED_PAUSE = 1.0  # seconds before the one repetition of a 400 that says nothing
+_ONE_CALLS_RENEWALS = 3600.0
+"""Seconds between two renewals for the sake of calls that are refused while others are answered."""
+_ANSWERS_HOLD = 2.0  # seconds that it is believed that iCloud answers, or that it does not
+_PERSON_HOLDS = 30.0  # the same once a person has to sign in: that takes longer to change
+_PROBE_TIMEOUT = 15.0  # seconds
+_KNOWN_TO_WORK = ("zones/list", "changes/database")
+"""Calls that cost little and that every account may make; two, as either may be the one that is refused."""
 
 
 @dataclass
@@ -122,6 +132,12 @@ class ICloud:
         self._no_consent_before = -float("inf")
         self._sign_ins: deque[float] = deque()
         self._saved_at = -float("inf")
+        self._accepted_in = -1
+        """The number of renewals when a database call was last accepted."""
+        self._asking = trio.Lock()
+        self._answered = False
+        self._answered_at = -float("inf")
+        self._next_for_one_call = -float("inf")
 
     async def __aenter__(self) -> ICloud:
         self._nursery_manager = trio.open_nursery()
@@ -372,7 +388,7 @@ class ICloud:
         log.info("another process has renewed the session")
         self._renewals += 1
         self._person_needed = None
-        self._not_before = -float("inf")
+        self._not_before = self._answered_at = -float("inf")
 
     async def _renew(self, seen: int, *, thoroughly: bool = False) -> None:
         """Join the renewal under way, or start one, unless one ended since ``seen``.
@@ -635,7 +651,9 @@ class ICloud:
             return await self._accepted(area, path, encoded)
 
         answer = await retry.with_patience(attempt, patience=self.patience)
-        self._person_needed = None
+        self._person_needed, self._accepted_in = None, self._renewals
+        if not self._answered:
+            self._answered_at = -float("inf")
         self._save_now_and_then()
         return answer
 
@@ -649,26 +667,81 @@ class ICloud:
             answer = await self._send(area, path, body)
             try:
                 _judge(answer, area)
-            except _Forbidden as error:
-                if remedies.renewal_for_403():
-                    await self._remedy(remedies, seen, error)
-                else:
-                    await self._satisfy(remedies, str(error))
             except _Misdirected as error:
                 if remedies.new_connections():
                     await self._transport.drop_pool(pool)
+                elif not await self._cured_alone(remedies, seen, answer, error):
+                    await self._remedy(remedies, seen, error)
+            except (SessionRefused, _ConsentRefused) as error:
+                if await self._cured_alone(remedies, seen, answer, error):
+                    continue
+                if isinstance(error, _ConsentRefused) or (
+                    isinstance(error, _Forbidden) and not remedies.renewal_for_403()
+                ):
+                    await self._satisfy(remedies, str(error))
                 else:
                     await self._remedy(remedies, seen, error)
-            except SessionRefused as error:
-                await self._remedy(remedies, seen, error)
-            except _ConsentRefused as error:
-                await self._satisfy(remedies, str(error))
             except CloudKitError as error:
                 if error.code or error.status != 400 or not remedies.patience_with_400():
                     raise
                 await trio.sleep(_UNEXPLAINED_PAUSE)
             else:
                 return answer.body
+
+    async def _cured_alone(
+        self, remedies: _Remedies, seen: int, answer: Answer, error: Exception
+    ) -> bool:
+        """Where it is this call that is refused and not the session: one renewal for all such calls.
+
+        True once it is over, False if it is the session. Raises CloudKitError if nothing is left to try.
+        """
+        self._notice_other_process()
+        had_worked = self._accepted_in == self._renewals or isinstance(error, _ConsentRefused)
+        its_own = self._renewals == seen and (had_worked or remedies.renewed)
+        its_own = its_own and await self.answers()
+        if self._renewals != seen and remedies.others():
+            # Someone renewed it while we were asking: that costs this call no remedy of its own.
+            return True
+        if not its_own:
+            return False
+        self._person_needed, self._accepted_in = None, self._renewals
+        now = trio.current_time()
+        may_renew = now >= self._next_for_one_call or self._renewal is not None
+        if may_renew:
+            self._next_for_one_call = now + _ONE_CALLS_RENEWALS
+        if may_renew and not remedies.renewed:
+            remedies.renewed = True
+            with suppress(IcloudfsError):
+                await self._renew(seen)
+            return True
+        code, reason, _ = _server_error(answer)
+        raise CloudKitError(code, reason, status=answer.status)
+
+    async def answers(self) -> bool:
+        """Whether iCloud accepts a call that is known to work; as it was found a moment ago, if it was.
+
+        Never renews anything, and never waits where Apple asks to.
+        """
+        async with self._asking:
+            hold = _ANSWERS_HOLD if self._person_needed is None else _PERSON_HOLDS
+            if trio.current_time() >= self._answered_at + hold:
+                with trio.move_on_after(_PROBE_TIMEOUT):
+                    self._answered = False
+                    self._answered = await self._probe()
+                self._answered_at = trio.current_time()
+            return self._answered
+
+    async def _probe(self) -> bool:
+        for path in _KNOWN_TO_WORK:
+            try:
+                answer = await self._send("private", path, b"{}")
+                _judge(answer, "private")
+                decode.read_zones(answer.body)
+            except (SessionRefused, _ConsentRefused, retry.TryLater, IcloudfsError) as error:
+                log.info("%s is not answered either: %s", path, error)
+            else:
+                return True
+        return False
 
     async def _send(self, area: Area, path: str, body: bytes) -> Answer:
         session = self.store.session
@@ -700,10 +773,6 @@ class ICloud:
 
     async def _remedy(self, remedies: _Remedies, seen: int, error: SessionRefused) -> None:
         log.info("CloudKit does not accept the session: %s", error)
-        self._notice_other_process()
-        if self._renewals != seen and remedies.others():
-            # Someone renewed it while we were asking: that costs this call no remedy of its own.
-            return
         match remedies.next_renewal():
             case "tokens":
                 await self._renew(seen)
@@ -823,6 +892,8 @@ class _Remedies:
         self._renewals = deque(["tokens", "password"])
         self._others = 2
         self._forbidden = 1
+        self.renewed = False
+        """Whether a renewal has been tried, for this call or by others meanwhile."""
         self._consents = 1
         self._repetitions = 1
 
@@ -831,6 +902,7 @@ class _Remedies:
         return self._connections >= 0
 
     def others(self) -> bool:
+        self.renewed = True
         self._others -= 1
         return self._others >= 0
 
@@ -839,6 +911,7 @@ class _Remedies:
         return self._forbidden >= 0
 
     def next_renewal(self) -> str:
+        self.renewed = True
         return self._renewals.popleft() if self._renewals else ""
 
     def consent(self) -> bool:

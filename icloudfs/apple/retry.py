@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import email.utils
 import logging
+import math
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
 import trio
@@ -27,6 +30,22 @@ LONGEST_PAUSE = 60.0
 LONGEST_ASKED_PAUSE = 120.0  # what is honoured of a Retry-After
 PATIENCE = 120.0
 """Seconds that a call goes on trying when its caller sets no shorter deadline."""
+
+
+_at_most: ContextVar[float] = ContextVar("patience", default=math.inf)
+
+
+@contextmanager
+def patience_of(seconds: float) -> Iterator[None]:
+    """Within it, calls of this task go on trying for so many seconds at most.
+
+    Unlike a deadline it cuts off no answer that is slow to come.
+    """
+    before = _at_most.set(min(seconds, _at_most.get()))
+    try:
+        yield
+    finally:
+        _at_most.reset(before)
 
 
 class Dropped(Offline):
@@ -56,9 +75,11 @@ async def with_patience(
 ) -> T:
     """Call ``attempt`` until it answers, or until waiting longer makes no sense.
 
-    ``patience`` is in seconds; a nearer deadline of the caller's own cancel scopes counts as well.
+    ``patience`` is in seconds; a nearer deadline of the caller's own cancel scopes counts as well, and
+    so does ``patience_of``.
     Raises what ``attempt`` raises, and ``TryLater.error`` at the end.
     """
+    patience = min(patience, _at_most.get())
     limit = min(trio.current_time() + patience, trio.current_effective_deadline())
     pause = FIRST_PAUSE
     may_reconnect = True

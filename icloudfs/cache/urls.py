@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 import trio
 from cachetools import TTLCache
 
+from icloudfs.apple.decode import NOT_ANSWERED
 from icloudfs.apple.records import Asset, Master, Record, Refused, Resource, Zone
 from icloudfs.apple.wire import RETRYABLE_CODES
 from icloudfs.cache.outcome import Outcome
@@ -181,7 +182,7 @@ def _resources(record: Record | None, name: str) -> Resources:
         return record.resources
     if isinstance(record, Refused):
         told = f"{record.code} {record.reason}".strip()
-        if record.code in RETRYABLE_CODES:
+        if record.code in RETRYABLE_CODES or record.code == NOT_ANSWERED:
             raise Throttled(f"iCloud put off the look-up of {name}: {told}.")
         raise ContentUnavailable(f"iCloud refused the look-up of {name}: {told}.")
     raise ContentUnavailable(f"iCloud has no record {name} any more.")

@@ -360,10 +360,24 @@ def test_a_page() -> None:
     page = decode.decode_page(json.dumps(body).encode())
     assert [type(record) for record in page.records] == [Master, Asset, Refused]
     assert (page.token, page.marker) == ("AQ==", "m")
-    assert decode.decode_page(b"{}") == decode.Page()
+    assert decode.decode_page(b'{"records":[]}') == decode.Page()
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"3", b'{"records":3}', b"\xff", b"{"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b"3",
+        b'{"records":3}',
+        b'{"records":null}',
+        b"{}",
+        b'{"error":"x"}',
+        b"\xff",
+        b"{",
+    ],
+)
 def test_what_is_no_page(body: bytes) -> None:
     with pytest.raises(ProtocolError):
         decode.decode_page(body)

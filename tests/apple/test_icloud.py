@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import trio
 
-from icloudfs.apple import Endpoints, ICloud, PasswordSource, account, icloud
+from icloudfs.apple import Endpoints, ICloud, PasswordSource, account, icloud, retry
 from icloudfs.apple.cloudkit import CloudKitError, ZoneGone
 from icloudfs.apple.records import Zone
 from icloudfs.errors import (
@@ -282,7 +282,7 @@ async def test_421_first_costs_new_connections_only(signed_in: World) -> None:
 
 
 async def test_421_then_the_tokens_then_the_password(signed_in: World) -> None:
-    fail_database(signed_in, 3, status=421)
+    fail_database(signed_in, 5, status=421)
     async with signed_in.client(password=kept_password) as client:
         await ask(client)
     assert [p for p in signed_in.paths if p in ("list", "accountLogin", "complete")] == [
@@ -290,6 +290,7 @@ async def test_421_then_the_tokens_then_the_password(signed_in: World) -> None:
         "list",
         "accountLogin",
         "list",
+        "list",  # whether it is this call alone that is refused
         "complete",
         "accountLogin",
         "list",
@@ -318,9 +319,9 @@ async def test_signing_in_again_and_again_is_stopped(
     monkeypatch.setattr(icloud, "SIGN_INS_IN_WINDOW", 2)
     async with signed_in.client(password=kept_password) as client:
         for _ in range(2):
-            fail_database(signed_in, 2, status=401)
+            fail_database(signed_in, 4, status=401)
             await ask(client)
-        fail_database(signed_in, 2, status=401)
+        fail_database(signed_in, None, status=401)
         with pytest.raises(Throttled) as caught:
             await ask(client)
     assert caught.value.retry_after is not None
@@ -339,7 +340,75 @@ async def test_403_that_stays_is_throttling_where_no_approval_is_needed(signed_i
     async with signed_in.client(password=kept_password) as client:
         with pytest.raises(Throttled):
             await ask(client)
-    assert signed_in.paths == ["list", "accountLogin", "list", "requestWebAccessState"]
+    assert signed_in.paths == [
+        "list",
+        "accountLogin",
+        "list",
+        *("list", "database"),  # whether it is this call alone that is refused
+        "requestWebAccessState",
+    ]
+
+
+@pytest.mark.parametrize("lately", [False, True])
+@pytest.mark.parametrize("status", [401, 403, 421, 423, 450])
+async def test_one_call_that_is_refused_for_ever_is_no_matter_of_the_session(
+    signed_in: World, status: int, lately: bool
+) -> None:
+    """One renewal for all of them, no sign-in, and nobody is sent for."""
+    signed_in.sim.faults.set("*", "answer", call="albums", way=str(status))
+    async with signed_in.client(password=kept_password) as client:
+        if lately:
+            await ask(client)
+        for _ in range(3):
+            with pytest.raises(CloudKitError) as caught:
+                await client.photos.albums(PRIMARY)
+            assert caught.value.status == status
+            assert client.person_needed is None
+            await ask(client)
+    assert signed_in.paths.count("accountLogin") == 1
+    assert signed_in.paths.count("complete") == 0
+    assert signed_in.paths.count("requestWebAccessState") == 0
+
+
+@pytest.mark.parametrize("call", ["zones/list", "changes/database"])
+async def test_either_call_that_is_known_to_work_may_be_the_one_that_is_refused(
+    signed_in: World, call: str
+) -> None:
+    signed_in.sim.faults.set("*", "answer", call=call, way="403")
+    async with signed_in.client() as client:
+        with pytest.raises(CloudKitError):
+            await (
+                ask(client) if call == "zones/list" else client.photos.database_changes("private")
+            )
+        assert await client.answers() and client.person_needed is None
+
+
+async def test_many_callers_of_a_refused_call_renew_once(signed_in: World) -> None:
+    signed_in.sim.faults.set("*", "answer", call="albums", way="450")
+    refused: list[bool] = []
+    async with signed_in.client(password=kept_password) as client:
+        await ask(client)
+
+        async def one() -> None:
+            with pytest.raises(CloudKitError):
+                await client.photos.albums(PRIMARY)
+            refused.append(True)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(one)
+    assert len(refused) == 20
+    assert signed_in.paths.count("accountLogin") == 1 and "complete" not in signed_in.paths
+
+
+async def test_an_expired_session_is_renewed_though_calls_went_well_before(
+    signed_in: World,
+) -> None:
+    async with signed_in.client() as client:
+        await ask(client)
+        signed_in.sim.expire("web-token")
+        assert await many(client) == [None] * 20
+    assert signed_in.paths.count("accountLogin") == 1
 
 
 async def test_a_security_key_that_cloudkit_misses(signed_in: World) -> None:
@@ -441,6 +510,13 @@ async def test_a_zone_that_is_gone(signed_in: World) -> None:
         with pytest.raises(ZoneGone):
             await client.photos.albums(Zone("private", "SharedSync-nowhere"))
     assert len(signed_in.paths) == 1
+
+
+async def test_patience_can_be_shortened(signed_in: World) -> None:
+    fail_database(signed_in, None, status=503, retry_after=3)
+    async with signed_in.client(patience=60.0) as client:
+        with trio.fail_after(2), pytest.raises(Throttled), retry.patience_of(1.0):
+            await ask(client)
 
 
 # -- offline ---------------------------------------------------------------------------------------
