@@ -218,8 +218,8 @@ class _Mount:
 def _log_sync(result: SyncResult) -> None:
     """One that found nothing new is worth no line."""
     level = logging.INFO if result.seen or result.downloaded or result.failed else logging.DEBUG
-    told = "synced: %d photos seen, %d files downloaded, %d failed"
-    figures = result.seen, result.downloaded, result.failed
+    told = "synced: %d photos seen, %d files downloaded, %d failed, %d parts refused"
+    figures = result.seen, result.downloaded, result.failed, len(result.refused)
     log.log(level, told, *figures, extra={"event": "sync.done"})
 
 

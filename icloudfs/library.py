@@ -139,6 +139,10 @@ class SyncResult(msgspec.Struct):
     bytes: int = 0
     left_out: int = 0
     """Files that the mirror asks for and the cache limit has no room for."""
+    refused: list[str] = []
+    """What iCloud refuses to give, in words."""
+    refused_records: int = 0
+    """Records that it refuses one by one."""
 
 
 class Library:
@@ -173,6 +177,8 @@ class Library:
         """Has iCloud looked at now instead of in a while, where a schedule waits."""
         self.now = IDLE
         """What is under way."""
+        self.refused: list[str] = []
+        """What iCloud refused to give in the last sync, in words."""
         self._sync = Sync(
             database,
             icloud,
@@ -234,6 +240,8 @@ class Library:
             if trouble := self.icloud.clock_trouble:
                 report(Note(f"{trouble} {WrongClock.hint}"))
             result = SyncResult(figures.kind, figures.seen, figures.calls)
+            result.refused, result.refused_records = figures.refused, figures.owed
+            self.refused = figures.refused
             await self.cache.drop_unreferenced()
             if mirror.what == "albums":
                 self._check_albums(mirror, report)

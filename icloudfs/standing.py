@@ -62,6 +62,8 @@ class Standing:
             return "looking at iCloud"
         when = datetime.fromtimestamp(self._schedule.went_well_at).astimezone().strftime("%X")
         told = f"{self._photos} photos, as iCloud had them at {when}"
+        if refused := len(self._library.refused):
+            told += f"; {refused} parts refused: icloudfs status"
         trust, now = Trust.of(self._library.icloud.store.session), time.time()
         return f"{told}; {trust.complaint(now)}" if trust.ends_soon(now) else told
 

@@ -28,6 +28,7 @@ from icloudfs.errors import IcloudfsError, WrongClock
 from icloudfs.progress import IDLE, Progress, to_nobody
 from icloudfs.state import lock
 from icloudfs.state.database import database_path, look
+from icloudfs.state.refusals import NOT_ASKED
 from icloudfs.state.summary import Run, Summary, WithoutFile, ZoneState, list_status, summarise
 from icloudfs.tree.directory import Directory
 from icloudfs.trust import Trust
@@ -35,6 +36,7 @@ from icloudfs.units import duration, size
 
 _MOST_LISTED = 200
 _MOST_NAMED = 3
+_MOST_REFUSED = 20
 _PATIENCE = 2.0
 """Seconds for a running icloudfs to say what it is at."""
 
@@ -183,6 +185,7 @@ def _lines(settings: Settings, everything: dict[str, Any]) -> Iterator[str]:
         yield f"Zone        {zone.name}: {zone.photos} photos, {_listing(zone)}"
         for line in _lists(zone):
             yield f"            {line}"
+    yield from _refused(summary)
     for run in summary.runs:
         yield f"Sync        {_describe(run)}"
     for row in everything.get("listed", ()):
@@ -233,6 +236,22 @@ def _running(everything: dict[str, Any]) -> str:
     return str(everything["running"]) if now == IDLE else f"{everything['running']}; {now}"
 
 
+def _refused(summary: Summary) -> Iterator[str]:
+    """What iCloud does not give, what matters first."""
+    parts = sorted(summary.refused, key=lambda part: (part.harmless, part.code == NOT_ASKED))
+    for part in parts[:_MOST_REFUSED]:
+        since = datetime.fromtimestamp(part.since).astimezone().strftime("%x %X")
+        wait = part.next_at - time.time()
+        again = f"asked again in {duration(wait)}" if wait > 0 else "asked again with the next sync"
+        what = "not offered, which is no failure" if part.harmless else part.code
+        yield f"Refused     {part.told}: {what}, since {since}; {again}"
+    if (left := len(parts) - _MOST_REFUSED) > 0:
+        yield f"Refused     {left} parts more; all of them: icloudfs status --json"
+    if records := summary.refused_records:
+        s = "s" if records > 1 else ""
+        yield f"Refused     {records} single record{s}, asked for again with each sync"
+
+
 def _listing(zone: ZoneState) -> str:
     if not zone.listed:
         return "being listed"
@@ -264,6 +283,8 @@ def _describe(run: Run) -> str:
         what += f", {run.assets_downloaded} files downloaded"
     if run.assets_failed:
         what += f", {run.assets_failed} failed"
+    if run.refused:
+        what += f", {len(run.refused)} parts refused"
     if run.completed_at is not None:
         return f"{started}  {run.kind or 'no change'}, {what}, {run.completed_at - run.started_at:.1f} s"
     if run.interrupted:

@@ -17,6 +17,9 @@ from icloudfs.errors import Incomplete
 from icloudfs.sync.mirror import Mirror, Policy
 from icloudfs.units import size
 
+_MOST_NAMED = 5
+"""Refused parts that are named; ``status`` has them all."""
+
 
 @click.command("sync")
 @click.option(
@@ -58,6 +61,20 @@ def command(
             f"{result['failed']} files could not be downloaded.",
             hint="See: icloudfs status --failed; then: icloudfs retry-failed",
         )
+    if result["refused"] or result["refused_records"]:
+        raise Incomplete(
+            f"Everything else is done, but iCloud refuses to give {_refused(result)}.",
+            hint="It is asked for again by itself. See: icloudfs status",
+        )
+
+
+def _refused(result: dict[str, Any]) -> str:
+    told = list(result["refused"][:_MOST_NAMED])
+    if (more := len(result["refused"]) - len(told)) > 0:
+        told.append(f"{more} parts more")
+    if records := result["refused_records"]:
+        told.append(f"{records} single record{'s' if records > 1 else ''}")
+    return "; ".join(told)
 
 
 def _print(result: dict[str, Any]) -> None:

@@ -220,6 +220,14 @@ def listed_members(connection: apsw.Connection, zone: int, album: str) -> int:
     return int(row[0])
 
 
+def album_told(connection: apsw.Connection, zone: int, name: str) -> str:
+    """An album's members, in a person's words."""
+    row = _query(connection)(
+        "SELECT title FROM album WHERE zone = ? AND name = ?", (zone, name)
+    ).fetchone()
+    return f"the photos in the album '{row[0] if row and row[0] else name}'"
+
+
 def members_are_due(connection: apsw.Connection, zone: int) -> bool:
     """Whether photos came back into sight since the albums' members were last compared."""
     row = _query(connection)("SELECT members_due FROM zone WHERE id = ?", (zone,)).fetchone()
@@ -235,7 +243,11 @@ def set_members_due(connection: apsw.Connection, zone: int, *, due: bool) -> Non
 
 def owe(connection: apsw.Connection, zone: int, name: str, reason: str) -> None:
     """CloudKit refused to give this record; ask again later."""
-    connection.execute("INSERT OR REPLACE INTO owed VALUES (?, ?, ?)", (zone, name, reason))
+    connection.execute(
+        "INSERT INTO owed (zone, name, reason) VALUES (?, ?, ?)"
+        " ON CONFLICT (zone, name) DO UPDATE SET reason = excluded.reason",
+        (zone, name, reason),
+    )
 
 
 def without_master(connection: apsw.Connection, zone: int, masters: Sequence[str]) -> list[str]:
@@ -256,14 +268,38 @@ def settle_debts(connection: apsw.Connection, zone: int, names: Sequence[str]) -
     )
 
 
-def owed(connection: apsw.Connection, zone: int, limit: int) -> list[str]:
-    """Names of records of a zone that CloudKit has yet to give."""
+def owed(connection: apsw.Connection, zone: int, limit: int, before: int) -> list[str]:
+    """Names of records of a zone that CloudKit has yet to give: those that were last asked for before the turn
+    ``before``, the longest ago first."""
     return [
         name
         for (name,) in _query(connection)(
-            "SELECT name FROM owed WHERE zone = ? LIMIT ?", (zone, limit)
+            "SELECT name FROM owed WHERE zone = ? AND asked < ? ORDER BY asked, name LIMIT ?",
+            (zone, before, limit),
         )
     ]
+
+
+def next_turn(connection: apsw.Connection, zone: int) -> int:
+    """A number for a round of asking for what is owed: greater than that of any before."""
+    (last,) = _query(connection)(
+        "SELECT coalesce(max(asked), 0) FROM owed WHERE zone = ?", (zone,)
+    ).fetchone()
+    return int(last) + 1
+
+
+def note_asked(connection: apsw.Connection, zone: int, names: Sequence[str], turn: int) -> None:
+    """These were asked for; what is still owed of them comes last from now on."""
+    connection.execute(
+        "UPDATE owed SET asked = ? WHERE zone = ? AND name IN (SELECT value FROM json_each(?))",
+        (turn, zone, _json(names)),
+    )
+
+
+def owed_count(connection: apsw.Connection) -> int:
+    """How many records CloudKit has yet to give, and was asked for."""
+    (count,) = _query(connection)("SELECT count(*) FROM owed WHERE asked > 0").fetchone()
+    return int(count)
 
 
 # -- records -------------------------------------------------------------------------------------

@@ -20,6 +20,10 @@ class Figures(msgspec.Struct):
     calls: int = 0
     received: int = 0
     """Bytes of answers, contents not counted."""
+    refused: list[str] = []
+    """What iCloud refuses to give, now or since earlier runs, as a person is told."""
+    owed: int = 0
+    """Records that it refuses one by one."""
 
     def add_kind(self, kind: str) -> None:
         if kind not in self.kind.split("+"):
@@ -59,7 +63,7 @@ def note_contents(connection: apsw.Connection, run: int, downloaded: int, failed
 def _update(connection: apsw.Connection, run: int, figures: Figures) -> None:
     connection.execute(
         "UPDATE sync_runs SET kind = ?, assets_seen = ?, assets_downloaded = ?, assets_failed = ?,"
-        " api_calls = ?, bytes = ? WHERE id = ?",
+        " api_calls = ?, bytes = ?, refused = ? WHERE id = ?",
         (
             figures.kind,
             figures.seen,
@@ -67,6 +71,7 @@ def _update(connection: apsw.Connection, run: int, figures: Figures) -> None:
             figures.failed,
             figures.calls,
             figures.received,
+            msgspec.json.encode(figures.refused).decode(),
             run,
         ),
     )

@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 import apsw
 
-VERSION = 4
+VERSION = 5
 
 _VERSION_1 = """
 -- What does not fit anywhere else. 'sync_token:{zone name}' is the token that follows the last page of
@@ -363,6 +363,34 @@ SELECT asset.name AS asset_id,
   LEFT JOIN metadata AS cache ON cache.key = 'cache_directory';
 """
 
+_WHAT_IS_REFUSED = """
+-- Parts of iCloud that were refused while others were given (sync/refusals.py): asked for ever more seldom.
+-- zone: its name, '' for what belongs to the area. part: 'libraries', 'changes', 'list:HIDDEN', 'members:X' …
+-- told: the album, folder or list as a person knows it. code and reason: as iCloud said them.
+-- since, next_at: when it was first refused, and from when on it is asked for again. tries: how often it was.
+-- harmless: 1 for what this account was never given, or what a zone's history stands in for: no failure.
+CREATE TABLE refused_part (
+    area     TEXT NOT NULL,
+    zone     TEXT NOT NULL,
+    part     TEXT NOT NULL,
+    told     TEXT NOT NULL,
+    code     TEXT NOT NULL,
+    reason   TEXT NOT NULL,
+    since    INTEGER NOT NULL,
+    tries    INTEGER NOT NULL,
+    next_at  INTEGER NOT NULL,
+    harmless INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (area, zone, part)
+) STRICT, WITHOUT ROWID;
+
+-- In which round a record that is owed was last asked for, 0 for none: what is refused for ever takes turns.
+ALTER TABLE owed ADD COLUMN asked INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX owed_by_asked ON owed (zone, asked);
+
+-- What was refused when a run ended, as a person is told: a JSON array of texts.
+ALTER TABLE sync_runs ADD COLUMN refused TEXT NOT NULL DEFAULT '[]';
+"""
+
 Migration = Callable[[apsw.Connection], None]
 
 
@@ -382,11 +410,16 @@ def _take_contents_as_apple_has_them(connection: apsw.Connection) -> None:
     connection.execute(_CONTENTS_AS_APPLE_HAS_THEM)
 
 
+def _note_what_is_refused(connection: apsw.Connection) -> None:
+    connection.execute(_WHAT_IS_REFUSED)
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     _create,
     _remember_hashed_files,
     _note_what_lists_leave_out,
     _take_contents_as_apple_has_them,
+    _note_what_is_refused,
 )
 """``MIGRATIONS[n]`` takes a database from version n to n + 1. Never change one that was released."""
 

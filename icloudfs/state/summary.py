@@ -8,7 +8,7 @@ from typing import Any
 import apsw
 import msgspec
 
-from icloudfs.state import metadata
+from icloudfs.state import catalogue, metadata, refusals
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -70,6 +70,26 @@ class ZoneState(msgspec.Struct, frozen=True):
     """The same of its albums, all of them together."""
 
 
+class RefusedPart(msgspec.Struct, frozen=True):
+    """What iCloud refuses to give while it gives the rest. Times in seconds since the epoch."""
+
+    area: str
+    zone: str
+    """Empty for what belongs to the area."""
+    part: str
+    """'libraries', 'library', 'changes', 'counts', 'lookup', 'albums', 'list:ALL', 'folder:X', 'members:X'"""
+    told: str
+    """The same in words."""
+    code: str
+    reason: str
+    since: float
+    tries: int
+    next_at: float
+    """From when on it is asked for again."""
+    harmless: bool
+    """What this account was never given, or what a library's history stands in for: no failure."""
+
+
 class Run(msgspec.Struct, frozen=True):
     """Times in seconds since the epoch."""
 
@@ -83,6 +103,8 @@ class Run(msgspec.Struct, frozen=True):
     bytes: int
     interrupted: bool
     error: str | None
+    refused: list[str]
+    """What iCloud refused to give when the run ended, in words."""
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -93,6 +115,9 @@ class Summary(msgspec.Struct, frozen=True):
     """The newest first."""
     without_file: list[WithoutFile]
     """The first twenty of them."""
+    refused: list[RefusedPart]
+    refused_records: int
+    """Records that iCloud refuses one by one."""
 
 
 def summarise(connection: apsw.Connection, runs: int = 5) -> Summary:
@@ -106,6 +131,8 @@ def summarise(connection: apsw.Connection, runs: int = 5) -> Summary:
             zones=_zones(connection),
             runs=[_run(row) for row in query(_RUNS, (runs,))],
             without_file=[WithoutFile(*row) for row in query(_WITHOUT_FILE, (_MOST_NAMED,))],
+            refused=[_refused(refusal) for refusal in refusals.refusals(connection)],
+            refused_records=catalogue.owed_count(connection),
         )
     finally:
         query("COMMIT")
@@ -120,13 +147,25 @@ _WITHOUT_FILE = (
 
 _RUNS = (
     "SELECT started_at, completed_at, kind, assets_seen, assets_downloaded, assets_failed,"
-    " api_calls, bytes, interrupted, error FROM sync_runs ORDER BY id DESC LIMIT ?"
+    " api_calls, bytes, interrupted, error, refused FROM sync_runs ORDER BY id DESC LIMIT ?"
 )
 
 
 def _run(row: tuple[Any, ...]) -> Run:
     values = dict(zip(Run.__struct_fields__, row, strict=True))
+    values["refused"] = msgspec.json.decode(values["refused"])
     return msgspec.convert(values, Run, strict=False)  # SQLite has no booleans
+
+
+def _refused(refusal: refusals.Refusal) -> RefusedPart:
+    part = refusal.part
+    return RefusedPart(
+        *(part.area, part.zone, part.part, str(part), refusal.code, refusal.reason),
+        since=refusal.since / 1000,
+        tries=refusal.tries,
+        next_at=refusal.next_at / 1000,
+        harmless=refusal.harmless,
+    )
 
 
 def visible_photos(connection: apsw.Connection) -> int:

@@ -7,13 +7,14 @@ from collections.abc import Awaitable, Callable
 import apsw
 import trio
 
-from icloudfs.apple import Photos
+from icloudfs.apple import ICloud
 from icloudfs.apple.records import Record
 from icloudfs.progress import Progress
 from icloudfs.state.catalogue import StoredZone
 from icloudfs.state.database import Database
 from icloudfs.state.runs import Figures
 from icloudfs.sync.pages import Tree, store_page
+from icloudfs.sync.refusals import Refusals
 from icloudfs.tree.changes import Change
 
 
@@ -23,7 +24,7 @@ class Books:
     def __init__(
         self,
         database: Database,
-        photos: Photos,
+        icloud: ICloud,
         tree: Tree,
         *,
         size_of: Callable[[str], Awaitable[int | None]],
@@ -34,8 +35,9 @@ class Books:
         """``size_of`` measures the content behind a download URL, as ``ICloud.size_of``."""
         self.database = database
         self.size_of = size_of
-        self.photos = photos
+        self.photos = icloud.photos
         self.tree = tree
+        self.refusals = Refusals(database, icloud, tree.clock)
         self.requests = trio.CapacityLimiter(connections)
         """One token a request to iCloud: all zones together never ask more at a time."""
         self.publish = publish

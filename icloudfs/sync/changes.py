@@ -11,13 +11,15 @@ from collections.abc import Callable, Iterable, Mapping
 
 import apsw
 import msgspec
+import trio
 
-from icloudfs.apple import ZoneChanges, ZoneError, ZoneProblem
+from icloudfs.apple import ZoneChanges, ZoneError, ZoneGone, ZoneProblem
 from icloudfs.apple.records import Area
 from icloudfs.errors import ProtocolError
 from icloudfs.state import metadata
 from icloudfs.state.catalogue import StoredZone
 from icloudfs.sync.books import Books
+from icloudfs.sync.refusals import CHANGES, Refused, code_and_reason
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,11 @@ _MOST_PAGES_WITHOUT_PROGRESS = 50
 """Empty pages that lead nowhere: with the same token again and again there is nothing to wait for."""
 
 
+_TRIES = 2
+"""Of an error of one zone that may pass, with a pause before each."""
+_PAUSE = 0.25  # seconds, doubled before each
+
+
 class Position(msgspec.Struct):
     """Where in a zone's change log we are, and under which key of ``metadata`` that is kept."""
 
@@ -37,6 +44,8 @@ class Position(msgspec.Struct):
     key: str
     stuck: int = 0
     """Pages since the token moved."""
+    failed: int = 0
+    """Errors in a row that may pass."""
     records: int = 0
     """Records that came."""
     tell: Callable[[int], None] = lambda _: None
@@ -44,41 +53,116 @@ class Position(msgspec.Struct):
 
 
 async def follow(books: Books, positions: Iterable[Position]) -> dict[int, ZoneError]:
-    """Apply every change of these zones since their tokens. Zones of one area share each request.
+    """Apply every change of these zones since their tokens. Zones of one area share each request, or get
+    their own where iCloud refuses that.
 
-    Returns what went wrong, by zone id; a zone with an error keeps the token it had reached.
+    Returns what went wrong, by zone id; a zone with an error keeps the token it had reached. What may pass is
+    noted as refused (``refusals.CHANGES``), and a zone whose changes are is not asked for until its time comes.
     """
     errors: dict[int, ZoneError] = {}
+    asked = list(positions)
     by_area: dict[Area, dict[int, Position]] = {}
-    for position in positions:
-        by_area.setdefault(position.zone.zone.area, {})[position.zone.id] = position
+    for position in asked:
+        zone = position.zone
+        if books.refusals.of_zone(zone.zone).is_withheld(CHANGES):
+            errors[zone.id] = ZoneError(ZoneProblem.TRANSIENT, _WITHHELD)
+        else:
+            by_area.setdefault(zone.zone.area, {})[zone.id] = position
     for area, pending in by_area.items():
+        apart: set[Area] = set()
         for _ in range(_MOST_PAGES):
             if not pending:
                 break
-            await _follow_one_page(books, area, pending, errors)
+            await _follow_one_page(books, area, pending, errors, apart)
         else:
             raise ProtocolError(f"The change log of {sorted(pending)} does not end.")
+    for position in asked:
+        await _note(books, position.zone, errors)
     return errors
 
 
+_WITHHELD = "WITHHELD"
+
+
+async def _note(books: Books, zone: StoredZone, errors: dict[int, ZoneError]) -> None:
+    """Say what is refused, and that it no longer is; make sure that a zone is gone."""
+    parts = books.refusals.of_zone(zone.zone)
+    error = errors.get(zone.id)
+    if error is None:
+        await parts.settle(CHANGES)
+        return
+    if is_gone(error) and not await books.refusals.is_gone(zone.zone):
+        error = errors[zone.id] = ZoneError(ZoneProblem.TRANSIENT, error.code, error.reason)
+    if error.problem is ZoneProblem.TRANSIENT and error.code != _WITHHELD:
+        await parts.note(CHANGES, error)
+
+
 async def _follow_one_page(
-    books: Books, area: Area, pending: dict[int, Position], errors: dict[int, ZoneError]
+    books: Books,
+    area: Area,
+    pending: dict[int, Position],
+    errors: dict[int, ZoneError],
+    apart: set[Area],
 ) -> None:
     asked = list(pending.values())
-    async with books.requests:
-        answers = await books.photos.zone_changes(area, [(p.zone.zone, p.token) for p in asked])
-    for position, page in zip(asked, _in_order(asked, answers), strict=True):
+    for position, page in zip(asked, await _pages(books, area, asked, apart), strict=True):
         if page.error is not None:
+            if await _may_pass(position, page.error):
+                continue
             errors[position.zone.id] = page.error
             del pending[position.zone.id]
             continue
+        position.failed = 0
         await _store(books, position, page)
         if not page.more_coming:
             del pending[position.zone.id]
         elif position.stuck > _MOST_PAGES_WITHOUT_PROGRESS:
             errors[position.zone.id] = ZoneError(ZoneProblem.TRANSIENT, "NO_PROGRESS")
             del pending[position.zone.id]
+
+
+async def _may_pass(position: Position, error: ZoneError) -> bool:
+    """Whether a zone that could not be given just now is asked for once more, after a pause."""
+    if error.problem is not ZoneProblem.TRANSIENT or position.failed >= _TRIES:
+        return False
+    position.failed += 1
+    await trio.sleep(_PAUSE * 2**position.failed)
+    return True
+
+
+async def _pages(
+    books: Books, area: Area, asked: list[Position], apart: set[Area]
+) -> list[ZoneChanges]:
+    """One page of each, in their order: by one call, or by one each in areas that are in ``apart``."""
+    if area not in apart and len(asked) > 1:
+        try:
+            with books.refusals.patience():
+                return _in_order(asked, await _ask(books, area, asked))
+        except Refused as error:
+            if not isinstance(error, ZoneGone) and not await books.refusals.is_of_one_call(error):
+                raise
+            apart.add(area)
+    return [await _page_alone(books, area, position) for position in asked]
+
+
+async def _page_alone(books: Books, area: Area, position: Position) -> ZoneChanges:
+    try:
+        with books.refusals.patience():
+            (page,) = await _ask(books, area, [position])
+            return page
+    except ZoneGone as gone:
+        problem, told = ZoneProblem.ZONE_GONE, (gone.code, gone.reason)
+    except Refused as error:
+        if not await books.refusals.is_of_one_call(error):
+            raise
+        problem, told = ZoneProblem.TRANSIENT, code_and_reason(error)
+    position.failed = _TRIES  # the call itself was tried often enough
+    return ZoneChanges(position.zone.zone, error=ZoneError(problem, *told))
+
+
+async def _ask(books: Books, area: Area, asked: list[Position]) -> tuple[ZoneChanges, ...]:
+    async with books.requests:
+        return await books.photos.zone_changes(area, [(p.zone.zone, p.token) for p in asked])
 
 
 def _in_order(asked: list[Position], answers: Iterable[ZoneChanges]) -> list[ZoneChanges]:

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import logging
 
-import trio
-
 from icloudfs.apple.cloudkit import IndexingState
-from icloudfs.errors import Offline, ProtocolError, Throttled
+from icloudfs.apple.retry import patience_of
 from icloudfs.state import catalogue
 from icloudfs.state.catalogue import StoredZone
 from icloudfs.sync.books import Books
+from icloudfs.sync.refusals import INDEXING
 
 log = logging.getLogger(__name__)
 
@@ -55,10 +54,13 @@ async def has_finished(books: Books, zone: StoredZone) -> bool:
 
 async def _state(books: Books, zone: StoredZone) -> IndexingState | None:
     """None if iCloud does not say, for whatever reason: that must not matter."""
-    try:
-        with trio.move_on_after(_PATIENCE):
-            async with books.requests:
-                return await books.photos.indexing_state(zone.zone)
-    except (ProtocolError, Throttled, Offline) as error:
-        log.info("%s: the state of its indexes is not known: %s", zone.zone.name, error)
-    return None
+
+    async def ask() -> IndexingState | None:
+        async with books.requests:
+            return await books.photos.indexing_state(zone.zone)
+
+    parts = books.refusals.of_zone(zone.zone)
+    with patience_of(_PATIENCE):
+        state = await parts.ask(INDEXING, ask)
+    await parts.settle(INDEXING)
+    return state

@@ -13,7 +13,9 @@ the list has photos at the ranks behind as many as are here. Then the zone is li
 whole history, which cannot miss anything. Else the count is wrong, and the excess is noted.
 
 The whole history takes the place of the replay where lists are known not to be whole: while Apple is still
-indexing the library, and where a shared library does not offer a list.
+indexing the library, and where a list of photos is refused, as shared libraries do with some.
+
+What is refused holds back nothing else (``refusals``): it is left out, and listed by itself when it is given.
 
 Interrupted anywhere it goes on where it was: each page notes itself as listed in the transaction that
 stores it, and a page that is repeated changes nothing.
@@ -30,7 +32,7 @@ import apsw
 import msgspec
 import trio
 
-from icloudfs.apple import CloudKitError, Index, ZoneGone, member_count_id
+from icloudfs.apple import Index, ZoneGone, member_count_id
 from icloudfs.apple.decode import Page
 from icloudfs.apple.records import Record, Refused, Tombstone
 from icloudfs.apple.wire import PAGE_ASSETS, SHARED_ZONE_PREFIX
@@ -41,8 +43,21 @@ from icloudfs.state.catalogue import Counts, StoredZone, Touched
 from icloudfs.sync import indexing, lists
 from icloudfs.sync.books import Books
 from icloudfs.sync.changes import Position, follow, is_gone, needs_listing
+from icloudfs.sync.counting import counted
+from icloudfs.sync.folders import albums_below
 from icloudfs.sync.owed import ask_for_owed, look_up
 from icloudfs.sync.pages import place
+from icloudfs.sync.refusals import (
+    ALBUMS,
+    CHANGES,
+    COUNTS,
+    INDEXING,
+    album_of,
+    folder_of,
+    index_of,
+    list_part,
+    members_part,
+)
 from icloudfs.tree.albums import ALBUM
 from icloudfs.tree.changes import Change
 from icloudfs.tree.placing import Placing
@@ -64,9 +79,6 @@ _ROUNDS = 3
 _WORKERS = 2
 """For each connection: one fetches, one stores."""
 
-_NOT_OFFERED = "{}:not offered"
-"""The name under which it is noted that a shared library refused a list."""
-
 Job = Callable[[], Awaitable[object]]
 
 
@@ -86,11 +98,17 @@ class Listing:
         self._done = 0
         self._looked_behind: set[Index] = set()
         """Lists behind whose end an empty page was read."""
+        self._parts = books.refusals.of_zone(zone.zone)
+        self._refused: set[Index] = set()
+        """Lists of photos that are refused: the library's history has what is in them."""
+        self._history_is_due = False
+        """It was needed, and refused."""
 
-    async def run(self) -> None:
-        """List the zone to its end; afterwards it is ``listed`` and has its ``sync_token``.
+    async def run(self) -> bool:
+        """List the zone to its end; afterwards it is ``listed`` and has its ``sync_token``. True.
 
-        Raises what the photo service raises; the next ``run`` goes on from there.
+        Raises what the photo service raises, if that is no refusal of a part; the next ``run`` goes on from
+        there.
         """
         if self._kept(metadata.listing_token_key) is None:
             await self._begin()
@@ -106,6 +124,35 @@ class Listing:
         await self._remove_unseen()
         await self._settle_names()
         await self._finish()
+        for refusal in self._parts.due():  # it was all asked for anew
+            await self._parts.settle(refusal.part.part)
+        return True
+
+    async def ask_again(self) -> None:
+        """List what was refused of a zone that is listed, and whose time has come."""
+        due = [refusal.part.part for refusal in self._parts.due()]
+        for part in due:
+            if (index := index_of(part)) is not None:
+                self._jobs.append(partial(self._list_page, index, 0, 0))
+            elif part == ALBUMS:
+                self._jobs.append(self._list_albums)
+            elif (folder := folder_of(part)) is not None:
+                self._jobs.append(partial(self._list_albums, folder))
+            elif (album := album_of(part)) is not None:
+                self._member_jobs.append(partial(self._list_members, album, None))
+            elif part == INDEXING:
+                self._jobs.append(partial(indexing.note_state, self._books, self._zone))
+            elif part == COUNTS:
+                self._jobs.append(partial(self._counts, [index.count for index in _INDEXES]))
+        if not self._jobs and not self._member_jobs:
+            return
+        await self._work()
+        await self._books.database.write(
+            lambda c: c.execute("DELETE FROM listed_page WHERE zone = ?", (self._zone.id,))
+        )
+        for part in due:
+            if part != CHANGES:
+                await self._parts.settle(part)
 
     async def _begin(self) -> None:
         """Begin with the first page. What an earlier listing stored whose token is lost counts as not
@@ -141,8 +188,8 @@ class Listing:
         await self._work()
 
     async def _counts(self, ids: list[str]) -> dict[str, int]:
-        async with self._books.requests:
-            return await self._books.photos.counts(self._zone.zone, ids)
+        """Empty if iCloud refuses to count: lists are then read to their ends."""
+        return await counted(self._books, self._zone, ids) or {}
 
     def _ranks_of(self, name: str) -> set[int]:
         reader = self._books.database.reader
@@ -162,8 +209,9 @@ class Listing:
             metadata.put_token(connection, metadata.listing_began_key(self._name), token, now)
 
     def _plan_index(self, index: Index, count: int) -> None:
-        if self._ranks_of(_NOT_OFFERED.format(index.listing)):
-            return  # an earlier, interrupted run was told so
+        if self._parts.is_withheld(list_part(index)):
+            self._refused.add(index)  # an earlier, interrupted run was told so
+            return
         done = self._ranks_of(_list_name(index))
         ranks = range(0, max(count, 1), PAGE_ASSETS)
         for rank in ranks:
@@ -179,7 +227,7 @@ class Listing:
         """The positions that a page should hold; of the last one all that are behind it, too: the count
         may be too small."""
         last = rank + PAGE_ASSETS >= count
-        very_first = index is Index.ALL and rank == 0
+        very_first = index is Index.ALL and rank == 0 and self._is_under_way
 
         async def store(page: Page, complete: bool) -> None:
             nonlocal very_first
@@ -198,23 +246,17 @@ class Listing:
 
         there = lists.of_index(self._books, self._zone, index)
         end = max(min(rank + PAGE_ASSETS, count), rank + 1)
-        try:
-            found = await there.read(rank, end, store, beyond=last)
-            if last and found.behind:
-                self._looked_behind.add(index)
-        except CloudKitError as error:
-            if isinstance(error, ZoneGone) or index is Index.ALL:
-                raise
-            log.info("%s has no list of %s: %s", self._name, index.name, error)
-            if self._name.startswith(SHARED_ZONE_PREFIX):
-                await self._note_not_offered(index)
+        read = partial(there.read, rank, end, store, beyond=last)
+        found = await self._parts.ask(list_part(index), read)
+        if found is None:
+            self._refused.add(index)
+        elif last and found.behind:
+            self._looked_behind.add(index)
 
-    async def _note_not_offered(self, index: Index) -> None:
-        """A shared library does not offer every list: its history tells what is in it."""
-        name = _NOT_OFFERED.format(index.listing)
-        await self._books.database.write(
-            lambda connection: catalogue.note_listed(connection, self._zone.id, name, 0)
-        )
+    @property
+    def _is_under_way(self) -> bool:
+        """Whether the zone is being listed, and not just a part of it."""
+        return not self._zone.listed or self._zone.relisting
 
     async def _store(
         self, records: tuple[Record, ...], then: Callable[[apsw.Connection], None]
@@ -270,10 +312,10 @@ class Listing:
 
     # -- albums --------------------------------------------------------------------------------
 
-    async def _list_albums(self) -> None:
-        """All folders and albums, however deep, then a job for every page of their members."""
-        async with self._books.requests:
-            albums = await self._books.photos.all_albums(self._zone.zone)
+    async def _list_albums(self, folder: str | None = None) -> None:
+        """All folders and albums, or those in one folder, however deep; then a job for every page of their
+        members."""
+        albums = await albums_below(self._books, self._zone, folder)
         # The older of two albums with one name keeps it, so they are stored in order of age.
         ordered = sorted(albums, key=lambda album: (album.created, album.name))
         await self._books.store(self._zone, tuple(ordered))
@@ -294,7 +336,7 @@ class Listing:
         if ended and count is not None and count <= self._members_here(album):
             return  # an earlier, interrupted listing got so far
         first = await self._store_members(album, 0, 1)
-        if not first.more:
+        if first is None or not first.more:
             return  # if its count is larger than that, ``complete_albums`` looks behind its end
         length = first.positions
         ranks = range(length, max(count or 0, length + 1), length)
@@ -315,8 +357,9 @@ class Listing:
 
     async def _store_members(
         self, album: str, start: int, end: int, *, last: bool = False
-    ) -> lists.Found:
-        """The members from one position to another; ``last``: and all behind that."""
+    ) -> lists.Found | None:
+        """The members from one position to another; ``last``: and all behind that. None if they are
+        refused."""
         name = _member_list(album)
 
         async def store(page: Page, complete: bool) -> None:
@@ -329,7 +372,9 @@ class Listing:
             await self._books.store(self._zone, page.records, then)
 
         there = lists.of_album(self._books, self._zone, album)
-        return await there.read(start, end, store, beyond=last)
+        told = catalogue.album_told(self._books.database.reader, self._zone.id, album)
+        read = partial(there.read, start, end, store, beyond=last)
+        return await self._parts.ask(members_part(album), read, told=told)
 
     # -- the end -------------------------------------------------------------------------------
 
@@ -344,8 +389,8 @@ class Listing:
     def _needs_history(self) -> bool:
         """Whether lists are known not to be whole, or an earlier, interrupted run found so."""
         return (
-            bool(self._zone.indexing)
-            or any(self._ranks_of(_NOT_OFFERED.format(index.listing)) for index in _INDEXES)
+            bool(self._refused)
+            or bool(self._zone.indexing)
             or self._kept(metadata.history_token_key) is not None
             or self._kept(metadata.listing_token_key) is None
         )
@@ -359,24 +404,26 @@ class Listing:
             self._books.report(Progress(what, records))
 
         key = metadata.history_token_key(self._name)
-        await self._follow(Position(self._zone, self._kept(lambda _: key) or "", key, tell=tell))
+        whole = await self._follow(
+            Position(self._zone, self._kept(lambda _: key) or "", key, tell=tell)
+        )
+        self._history_is_due = not whole
+        if whole and self._name.startswith(SHARED_ZONE_PREFIX):
+            for index in self._refused:
+                await self._parts.excuse(list_part(index))
         await ask_for_owed(self._books, self._zone)
 
-    async def _follow(self, position: Position) -> None:
+    async def _follow(self, position: Position) -> bool:
+        """Whether all came. What did not, comes with the changes, when they are given."""
         error = (await follow(self._books, [position])).get(self._zone.id)
         if error is None:
-            return
+            return True
         if is_gone(error):
             raise ZoneGone(error.code, error.reason)
         if needs_listing(error):
-            # Refused while it is fresh: the next run begins again from the first page.
-            await self._books.database.write(
-                lambda connection: metadata.forget_listing(connection, self._name)
-            )
-        raise ProtocolError(
-            f"The changes of {self._name} cannot be read: {error.code} {error.reason}".rstrip()
-            + "."
-        )
+            # Refused while it is fresh: to list everything again and again would not help.
+            await self._parts.note(CHANGES, error)
+        return False
 
     async def _find_what_slipped_through(self) -> Short:
         """List again if a photo can have slipped through between two pages; see the module. Returns which
@@ -454,14 +501,10 @@ class Listing:
         async def store(page: Page, _: bool) -> None:
             await self._books.store(self._zone, page.records)
 
-        try:
-            there = lists.of_index(self._books, self._zone, index)
-            found = await there.read(rank, rank + 1, store, beyond=beyond, wanted=wanted)
-        except CloudKitError as error:
-            if isinstance(error, ZoneGone) or index is Index.ALL:
-                raise
-            return False
-        return found.positions > 0
+        there = lists.of_index(self._books, self._zone, index)
+        read = partial(there.read, rank, rank + 1, store, beyond=beyond, wanted=wanted)
+        found = await self._parts.ask(list_part(index), read)
+        return found is not None and found.positions > 0
 
     async def _list_again(self) -> None:
         token = self._kept(metadata.listing_token_key)
@@ -496,19 +539,32 @@ class Listing:
         some = partial(catalogue.unseen, zone=self._zone.id, limit=_LOOKED_UP_AT_ONCE)
         while unseen := await self._books.database.read(some):
             records = await look_up(self._books, self._zone, [name for _, name in unseen])
-            await self._store_or_remove(unseen, records)
+            if records is None:
+                await self._owe(unseen)
+            else:
+                await self._store_or_remove(unseen, records)
+
+    async def _owe(self, unseen: list[tuple[catalogue.Kind, str]]) -> None:
+        """Whether they are gone is asked with the records that are owed, as soon as iCloud says."""
+
+        def transaction(connection: apsw.Connection) -> None:
+            for _, name in unseen:
+                catalogue.owe(connection, self._zone.id, name, "it is in no list")
+
+        await self._books.database.write(transaction)
 
     async def _store_or_remove(
         self, unseen: list[tuple[catalogue.Kind, str]], records: tuple[Record, ...]
     ) -> None:
-        there = {record.name: record for record in records if not isinstance(record, Tombstone)}
-        await self._books.store(self._zone, tuple(there.values()))
+        answered = {record.name: record for record in records}
+        there = [record for record in records if not isinstance(record, Tombstone)]
+        await self._books.store(self._zone, tuple(there))
 
         def transaction(connection: apsw.Connection) -> list[Change]:
             touched = Touched()
             for kind, name in unseen:
-                record = there.get(name)
-                if record is None:
+                record = answered[name]
+                if isinstance(record, Tombstone):
                     catalogue.remove(connection, kind, self._zone.id, name, touched)
                 elif not isinstance(record, Refused):  # that is owed, and asked for again
                     catalogue.note_seen(connection, kind, self._zone.id, name)
@@ -547,7 +603,9 @@ class Listing:
             from_ = history if reached else metadata.listing_token_key(self._name)
             if metadata.get(connection, from_) is None:
                 raise ProtocolError(f"The history of {self._name} came without a sync token.")
-            metadata.move_token(connection, from_, metadata.sync_token_key(self._name))
+            if reached or not self._history_is_due:
+                # Without a token the library is listed again, with its history, when changes are given.
+                metadata.move_token(connection, from_, metadata.sync_token_key(self._name))
             metadata.forget_listing(connection, self._name)
             catalogue.set_listed(connection, self._zone.id)
             # A photo that left an album between two pages of it pulled the others up, and one slipped

@@ -72,6 +72,8 @@ class List(msgspec.Struct, frozen=True):
         seen: set[str] = set()
         for _ in range(_MOST_PAGES):
             page = await self.ask(rank, marker)
+            if rank and at < end and not page.records and not page.marker:
+                page = await self.ask(rank, marker)  # a gap is one when two answers agree
             length = self.length(page.records)
             news = self.length([record for record in page.records if record.name not in seen])
             seen.update(record.name for record in page.records)

@@ -15,7 +15,7 @@ import msgspec
 import trio
 
 from icloudfs.apple.records import UNKNOWN_SIZE, Asset, Master, Record, Resource
-from icloudfs.errors import ContentError, ProtocolError, Throttled, one_error
+from icloudfs.errors import ContentError, Offline, ProtocolError, Throttled, one_error
 from icloudfs.state.catalogue import FILE_PREFIXES
 from icloudfs.sync.books import Books
 
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 async def measured(books: Books, records: Sequence[Record]) -> tuple[Record, ...]:
     """The same records with their sizes. What cannot be measured now stays unknown, and is no error.
 
-    Raises Offline and LoginNeeded.
+    Raises LoginNeeded, and Offline if iCloud does not answer either.
     """
     sizes: dict[str, int] = {}
     wanted = {
@@ -57,6 +57,11 @@ async def _measure(books: Books, checksum: str, url: str, sizes: dict[str, int])
         async with books.requests:
             size = await books.size_of(url)
     except (ContentError, ProtocolError, Throttled) as error:
+        log.info("the size of %s cannot be measured: %s", checksum, error)
+        return
+    except Offline as error:
+        if not await books.refusals.is_of_one_call(error):
+            raise
         log.info("the size of %s cannot be measured: %s", checksum, error)
         return
     if size:

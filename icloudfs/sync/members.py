@@ -22,6 +22,8 @@ from icloudfs.state.catalogue import StoredZone
 from icloudfs.sync import lists
 from icloudfs.sync.books import Books
 from icloudfs.sync.changes import Position, follow
+from icloudfs.sync.counting import counted
+from icloudfs.sync.refusals import CHANGES, members_part
 
 _COUNTS_A_CALL = 100
 _ROUNDS = 3
@@ -31,10 +33,13 @@ _ROUNDS = 3
 async def complete_albums(books: Books, zone: StoredZone) -> None:
     """Learn every membership that is due in a zone; nothing if none is."""
     reader = books.database.reader
-    if not catalogue.members_are_due(reader, zone.id):
+    parts = books.refusals.of_zone(zone.zone)
+    if parts.is_withheld(CHANGES) or not catalogue.members_are_due(reader, zone.id):
         return
     for _ in range(_ROUNDS):
         counts = await _short_albums(books, zone)
+        if counts is None:
+            return  # still due when iCloud counts again
         for album, count in counts.items():
             known = await books.database.read(
                 partial(catalogue.listed_members, zone=zone.id, album=album)
@@ -69,15 +74,17 @@ async def _is_quiet(books: Books, zone: StoredZone) -> bool:
     return not await follow(books, [position]) and position.token == token
 
 
-async def _short_albums(books: Books, zone: StoredZone) -> dict[str, int]:
-    """Albums that are said to hold more photos than we know of, and how many they are said to hold."""
+async def _short_albums(books: Books, zone: StoredZone) -> dict[str, int] | None:
+    """Albums that are said to hold more photos than we know of, and how many they are said to hold. None if
+    iCloud refuses to count."""
     here = await books.database.read(partial(catalogue.albums_with_members, zone=zone.id))
     albums = list(here)
     short: dict[str, int] = {}
     for start in range(0, len(albums), _COUNTS_A_CALL):
         some = albums[start : start + _COUNTS_A_CALL]
-        async with books.requests:
-            counts = await books.photos.counts(zone.zone, [member_count_id(a) for a in some])
+        counts = await counted(books, zone, [member_count_id(a) for a in some])
+        if counts is None:
+            return None
         told = {album: counts.get(member_count_id(album), 0) for album in some}
         short |= {album: count for album, count in told.items() if count > here[album]}
     return short
@@ -93,8 +100,10 @@ async def _list_members(
         await books.store(zone, page.records)
 
     there = lists.of_album(books, zone, album)
-    found = await there.read(start, max(end, start + 1), store, beyond=True, wanted=wanted)
-    return found.positions
+    read = partial(there.read, start, max(end, start + 1), store, beyond=True, wanted=wanted)
+    told = catalogue.album_told(books.database.reader, zone.id, album)
+    found = await books.refusals.of_zone(zone.zone).ask(members_part(album), read, told=told)
+    return 0 if found is None else found.positions
 
 
 def _behind(count: int) -> int:

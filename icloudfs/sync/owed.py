@@ -1,32 +1,50 @@
-"""Records that CloudKit answered with an error in the place of: asked for again until they come."""
+"""Records that CloudKit answered with an error in the place of: asked for again until they come.
+
+Those that are refused for ever take turns with the others: who was asked for longest ago comes first.
+"""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 
-from icloudfs.apple import CloudKitError
-from icloudfs.apple.decode import RECORD_KEYS
+from icloudfs.apple import ZoneError, ZoneProblem
+from icloudfs.apple.decode import NOT_ANSWERED, RECORD_KEYS
 from icloudfs.apple.records import Master, Record, Refused, Tombstone
 from icloudfs.state import catalogue
 from icloudfs.state.catalogue import StoredZone
 from icloudfs.sync.books import Books
 from icloudfs.sync.measuring import measured
-
-log = logging.getLogger(__name__)
+from icloudfs.sync.refusals import LOOKUP
 
 _A_RUN = 1000
+_AT_ONCE = 200
+"""Records between two looks whether any comes at all."""
 _UNKNOWN = frozenset({"NOT_FOUND", "UNKNOWN_ITEM"})
 """Codes of a look-up for a record that does not exist."""
 
 
-async def look_up(books: Books, zone: StoredZone, names: Sequence[str]) -> tuple[Record, ...]:
+async def look_up(
+    books: Books, zone: StoredZone, names: Sequence[str]
+) -> tuple[Record, ...] | None:
     """These records as they are now, whole, every size measured that iCloud does not tell; one that does
-    not exist is a Tombstone."""
-    async with books.requests:
-        records = await books.photos.lookup(zone.zone, names, RECORD_KEYS)
+    not exist is a Tombstone. None if iCloud refuses to look up any."""
+
+    async def ask() -> tuple[Record, ...]:
+        async with books.requests:
+            return await books.photos.lookup(zone.zone, names, RECORD_KEYS)
+
+    parts = books.refusals.of_zone(zone.zone)
+    records = await parts.ask(LOOKUP, ask)
+    if records is None:
+        return None
+    if names and all(isinstance(r, Refused) and r.code == NOT_ANSWERED for r in records):
+        why = "the answer leaves all records out"
+        await parts.note(LOOKUP, ZoneError(ZoneProblem.TRANSIENT, NOT_ANSWERED, why))
+        return None
+    await parts.settle(LOOKUP)
     return await measured(books, [_understood(record) for record in records])
 
 
@@ -40,16 +58,21 @@ def _understood(record: Record) -> Record:
 
 
 async def ask_for_owed(books: Books, zone: StoredZone) -> None:
-    """Look up what a zone owes us. What is refused again stays owed."""
-    names = catalogue.owed(books.database.reader, zone.id, _A_RUN)
-    if not names:
-        return
-    try:
+    """Look up what a zone owes us, up to a thousand records; as soon as none comes, the rest waits. What is
+    refused again stays owed."""
+    reader = books.database.reader
+    turn = catalogue.next_turn(reader, zone.id)
+    for _ in range(0, _A_RUN, _AT_ONCE):
+        names = catalogue.owed(reader, zone.id, _AT_ONCE, turn)
+        if not names:
+            return
         records = await look_up(books, zone, names)
-    except CloudKitError as error:
-        log.warning("%s: records that are owed cannot be looked up: %s", zone.zone.name, error)
-        return
-    current = msgspec.structs.replace(
-        zone, listing=catalogue.zone_by_id(books.database.reader, zone.id).listing
-    )
-    await books.store(current, records)
+        if records is None:
+            return
+        current = msgspec.structs.replace(
+            zone, listing=catalogue.zone_by_id(reader, zone.id).listing
+        )
+        note = partial(catalogue.note_asked, zone=zone.id, names=names, turn=turn)
+        await books.store(current, records, note)
+        if all(isinstance(record, Refused) for record in records):
+            return

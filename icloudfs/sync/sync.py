@@ -19,9 +19,9 @@ import trio
 from icloudfs.apple import CloudKitError, ICloud, Photos, ZoneGone, is_library
 from icloudfs.apple.records import Area, Zone
 from icloudfs.apple.wire import PRIMARY_ZONE
-from icloudfs.errors import IcloudfsError, NoPhotos, one_error
+from icloudfs.errors import IcloudfsError, NoPhotos, ProtocolError, one_error
 from icloudfs.progress import Progress
-from icloudfs.state import catalogue, metadata, runs
+from icloudfs.state import catalogue, metadata, refusals, runs
 from icloudfs.state.catalogue import StoredZone, Touched
 from icloudfs.state.database import Database
 from icloudfs.state.runs import Figures
@@ -32,6 +32,7 @@ from icloudfs.sync.listing import Listing
 from icloudfs.sync.members import complete_albums
 from icloudfs.sync.owed import ask_for_owed
 from icloudfs.sync.pages import Tree, place
+from icloudfs.sync.refusals import CHANGES, LIBRARIES, LIBRARY, LIBRARY_NAMES
 from icloudfs.tree.changes import Change
 from icloudfs.tree.settling import no_longer_recent
 
@@ -39,6 +40,8 @@ log = logging.getLogger(__name__)
 
 _AREAS: tuple[Area, ...] = ("private", "shared")
 _REMOVED_A_TRANSACTION = 500
+_MOST_PAGES = 1000
+"""Of what changed in an area."""
 
 
 class Sync:
@@ -71,6 +74,8 @@ class Sync:
         """
         async with self._running:
             run = await self._database.write(lambda c: runs.begin(c, time.time()))
+            if relist:
+                await self._database.write(refusals.ask_at_once)
             books = self._books()
             books.figures.run = run
             calls, received = self._icloud.meter.calls, self._icloud.meter.received
@@ -93,13 +98,24 @@ class Sync:
                     )
                 raise
             count()
-            await self._database.write(lambda c: runs.complete(c, run, books.figures, time.time()))
+            await self._complete(books, run)
             return books.figures
+
+    async def _complete(self, books: Books, run: int) -> None:
+        """Close the run's row: with what was refused, which does not make it less complete than it can be."""
+        refused = [refusal for refusal in books.refusals.known_ones if not refusal.harmless]
+        books.figures.refused = [str(refusal) for refusal in refused]
+
+        def transaction(connection: apsw.Connection) -> None:
+            books.figures.owed = catalogue.owed_count(connection)
+            runs.complete(connection, run, books.figures, time.time())
+
+        await self._database.write(transaction)
 
     def _books(self) -> Books:
         return Books(
             self._database,
-            self._icloud.photos,
+            self._icloud,
             self._tree,
             size_of=self._icloud.size_of,
             connections=self._connections,
@@ -114,6 +130,8 @@ class Sync:
             await demand_photos(books.photos)
             return  # an answer that was short: the next run looks at all zones
         for zone in catalogue.zones(self._database.reader):
+            if zone.listed and not zone.relisting:
+                await Listing(books, zone).ask_again()
             await ask_for_owed(books, zone)
             await complete_albums(books, zone)
         await self._forget_the_past(books)
@@ -133,52 +151,86 @@ class Sync:
     # -- one area ------------------------------------------------------------------------------
 
     async def _look(self, books: Books, area: Area) -> str:
-        """Bring an area up to date. Returns its new token, empty if there is more to do."""
+        """Bring an area up to date. Returns its new token; empty if it has none that stands for everything.
+
+        What the token announced and was refused is noted as refused, and asked for again for that.
+        """
         answer = await self._changed_zones(books, area)
         if answer is None:
             return ""
         for zone in answer.gone:
-            await self._remove_zone(books, zone)
-        stored = await self._stored_zones(area, answer)
-        token = answer.token
+            if self._stored(zone) is not None and await books.refusals.is_gone(zone):
+                await self._remove_zone(books, zone)
+        stored = await self._stored_zones(books, area, answer)
         to_list = [zone for zone in stored if not zone.listed or zone.relisting]
-        complete = await self._follow(books, [z for z in stored if z not in to_list], to_list)
+        await self._follow(books, [z for z in stored if z not in to_list], to_list)
         await self._list(books, to_list)
-        return token if complete else ""
+        return answer.token
 
     async def _changed_zones(self, books: Books, area: Area) -> _Changed | None:
-        """What changed in an area since its token; None if the area cannot be asked."""
+        """What changed in an area since its token; None if this account was never given the area.
+
+        Where iCloud refuses to say what changed, every library that is known is looked at.
+        """
+        parts = books.refusals.of_area(area)
+        known = any(z.zone.area == area for z in catalogue.zones(self._database.reader))
         key = metadata.database_token_key(area)
         token = metadata.get(self._database.reader, key) or ""
-        complete = not token
+        never_given = area == "shared" and not known and not token
+        look = partial(self._since, books, area, token)
+        answer = await parts.ask(LIBRARIES, look, harmless=never_given)
+        if answer is not None:
+            await parts.settle(LIBRARIES)
+            await parts.settle(LIBRARY_NAMES)
+            return answer
+        if never_given:
+            return None
+        names = await parts.ask(LIBRARY_NAMES, partial(_libraries, books, area))
+        await parts.settle(LIBRARY_NAMES)
+        return _Changed(list(names or ()), [], "", complete=True)
+
+    async def _since(self, books: Books, area: Area, token: str) -> _Changed:
+        """What changed since a token, or everything where that is refused."""
+        if token:
+            try:
+                return await self._all_pages(books, area, token)
+            except CloudKitError as error:
+                log.info("what changed since the %s area's token is refused: %s", area, error)
+        answer = await self._all_pages(books, area, "")
+        if token:
+            log.warning("the %s database's token is refused; looking at all zones", area)
+        if answer.zones:
+            # A look at everything counts when a second one has been added to it: what the first left out
+            # would be heard of again only when it changes.
+            second = await self._all_pages(books, area, "")
+            named = {zone.name: zone for zone in (*second.zones, *answer.zones)}
+            answer = answer._replace(zones=list(named.values()))
+        return answer
+
+    async def _all_pages(self, books: Books, area: Area, since: str) -> _Changed:
         changed: dict[str, Zone] = {}
         gone: dict[str, Zone] = {}
-        more = True
-        while more:
-            try:
-                async with books.requests:
-                    answer = await books.photos.database_changes(area, token)
-            except CloudKitError as error:
-                if token:
-                    log.warning("the %s database's token is refused; looking at all zones", area)
-                    await self._database.write(lambda c: metadata.remove(c, key))
-                    token, complete = "", True
-                    continue
-                if area == "shared":
-                    log.info("this account has no shared database: %s", error)
-                    return None
-                raise
+        token = since
+        for _ in range(_MOST_PAGES):
+            async with books.requests:
+                answer = await books.photos.database_changes(area, token)
             for found in answer.zones:
                 changed.pop(found.zone.name, None)
                 gone.pop(found.zone.name, None)
                 (gone if found.deleted else changed)[found.zone.name] = found.zone
-            more = answer.more_coming and answer.token != token
+            if not answer.more_coming:
+                break
+            if answer.token == token:
+                raise ProtocolError(f"What changed in the {area} area does not end.")
             token = answer.token
+        else:
+            raise ProtocolError(f"What changed in the {area} area does not end.")
         libraries = [zone for zone in changed.values() if is_library(zone.name)]
-        return _Changed(libraries, list(gone.values()), token, complete)
+        return _Changed(libraries, list(gone.values()), answer.token, complete=not since)
 
-    async def _stored_zones(self, area: Area, answer: _Changed) -> list[StoredZone]:
-        """The rows of the changed zones, and of those with a listing still to be done.
+    async def _stored_zones(self, books: Books, area: Area, answer: _Changed) -> list[StoredZone]:
+        """The rows of the changed zones, of those with a listing still to be done, and of those whose changes
+        were refused until now.
 
         An answer to no token names every zone that there is. One that it leaves out is asked for by
         itself: iCloud then says whether it is gone, and an answer that is short removes no library.
@@ -198,13 +250,19 @@ class Sync:
             zone
             for zone in stored
             if zone.zone.area == area
-            and (answer.complete or zone.zone.name in names or not zone.listed or zone.relisting)
+            and (
+                answer.complete
+                or zone.zone.name in names
+                or not zone.listed
+                or zone.relisting
+                or books.refusals.of_zone(zone.zone).is_refused(CHANGES)
+            )
         ]
 
     async def _follow(
         self, books: Books, zones: list[StoredZone], to_list: list[StoredZone]
-    ) -> bool:
-        """Apply changes; zones whose token is refused join ``to_list``. Whether all went well."""
+    ) -> None:
+        """Apply changes; zones whose token is refused join ``to_list``."""
         reader = self._database.reader
         positions = []
         for zone in zones:
@@ -212,13 +270,12 @@ class Sync:
             token = metadata.get(reader, key)
             if token:
                 positions.append(Position(zone, token, key))
-            else:
+            elif not books.refusals.of_zone(zone.zone).is_withheld(CHANGES):
                 to_list.append(await self._relist(zone))
         if not positions:
-            return True
+            return
         books.figures.add_kind("changes")
         errors = await follow(books, positions)
-        complete = True
         for zone in zones:
             error = errors.get(zone.id)
             if error is None:
@@ -232,12 +289,6 @@ class Sync:
                     error.reason or error.code,
                 )
                 to_list.append(await self._relist(zone))
-            else:
-                log.warning(
-                    "%s: %s %s; trying again later", zone.zone.name, error.code, error.reason
-                )
-                complete = False
-        return complete
 
     async def _list_what_is_indexed_now(self, books: Books) -> None:
         """Libraries whose indexes were not finished when they were listed are listed once more when they
@@ -271,22 +322,31 @@ class Sync:
         # personal library, which comes first, are older in rank than those of a shared one.
         for zone in zones:
             books.figures.add_kind("listing")
+            parts = books.refusals.of_zone(zone.zone)
             try:
-                with one_error():
-                    await Listing(books, zone).run()
+                if await parts.ask(LIBRARY, partial(_list_one, books, zone)):
+                    await parts.settle(LIBRARY)
             except ZoneGone:
                 await self._remove_zone(books, zone.zone)
 
+    def _stored(self, zone: Zone) -> StoredZone | None:
+        """The row of a zone, if it has one."""
+        return next(
+            (
+                stored
+                for stored in catalogue.zones(self._database.reader)
+                if (stored.zone.area, stored.zone.name) == (zone.area, zone.name)
+            ),
+            None,
+        )
+
     async def _remove_zone(self, books: Books, zone: Zone) -> None:
         """A library that the account has left: its photos go, then its row."""
-        stored = next(
-            (s for s in catalogue.zones(self._database.reader) if s.zone.name == zone.name
-             and s.zone.area == zone.area),
-            None,
-        )  # fmt: skip
+        stored = self._stored(zone)
         if stored is None:
             return
         log.info("the library %s is gone", zone.name)
+        books.refusals.forget_zone(zone)
 
         def some(connection: apsw.Connection) -> tuple[bool, list[Change]]:
             touched = Touched()
@@ -304,6 +364,7 @@ class Sync:
 
         def last(connection: apsw.Connection) -> None:
             catalogue.remove_zone(connection, stored.id)
+            refusals.forget_zone(connection, zone.area, zone.name)
             metadata.remove_token(connection, metadata.sync_token_key(zone.name))
             metadata.forget_listing(connection, zone.name)
 
@@ -320,6 +381,16 @@ class Sync:
             await self._database.write(
                 partial(place, tree=self._tree, zone=zones[0], touched=touched), books.publish
             )
+
+
+async def _list_one(books: Books, zone: StoredZone) -> bool:
+    with one_error():
+        return await Listing(books, zone).run()
+
+
+async def _libraries(books: Books, area: Area) -> tuple[Zone, ...]:
+    async with books.requests:
+        return await books.photos.zones(area)
 
 
 class _Changed(NamedTuple):

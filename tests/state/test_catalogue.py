@@ -181,4 +181,16 @@ def test_debts(connection: apsw.Connection, zone: int) -> None:
     catalogue.owe(connection, zone, "A", "refused")
     catalogue.owe(connection, zone, "B", "refused")
     catalogue.settle_debts(connection, zone, ["A", "C"])
-    assert catalogue.owed(connection, zone, 10) == ["B"]
+    assert catalogue.owed(connection, zone, 10, before=1) == ["B"]
+
+
+def test_who_was_asked_for_longest_ago_comes_first(connection: apsw.Connection, zone: int) -> None:
+    for name in "ABCD":
+        catalogue.owe(connection, zone, name, "refused")
+    assert catalogue.owed_count(connection) == 0, "nobody was asked for them"
+    catalogue.note_asked(connection, zone, ["A", "B"], 20)
+    catalogue.note_asked(connection, zone, ["C"], 10)
+    catalogue.owe(connection, zone, "C", "refused again")
+    assert catalogue.owed(connection, zone, 10, before=100) == ["D", "C", "A", "B"]
+    assert catalogue.owed(connection, zone, 2, before=20) == ["D", "C"]
+    assert catalogue.owed_count(connection) == 3

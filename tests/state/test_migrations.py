@@ -6,9 +6,11 @@ from contextlib import closing
 from pathlib import Path
 
 import apsw
+import pytest
 
-from icloudfs.state import catalogue, contents, schema
+from icloudfs.state import catalogue, contents, refusals, schema
 from icloudfs.state.database import create
+from icloudfs.state.refusals import Part, Refusal
 from icloudfs.state.summary import summarise
 from icloudfs.tree.directory import Directory
 
@@ -24,6 +26,8 @@ def _first_version(path: Path) -> None:
         "INSERT INTO inode VALUES (1, 16749, 0, 0, 0, 2, NULL, NULL, NULL);"
         "INSERT INTO inode VALUES (7, 33060, 9, 5, 6, 1, 1, 'original', 'sum');"
         "INSERT INTO dirent VALUES (1, CAST('IMG_1.JPG' AS BLOB), 7);"
+        "INSERT INTO owed VALUES (1, 'A', 'refused');"
+        "INSERT INTO sync_runs (started_at, completed_at) VALUES (5.5, 6.5);"
     )
     contents.set_downloaded(connection, "sum", 9, "co/sum", sha256="s", verified=True, now=1000)
     connection.execute("UPDATE content SET pinned = 1")
@@ -137,3 +141,22 @@ def test_from_version_2(tmp_path: Path) -> None:
     (told,) = connection.execute("SELECT last_error FROM assets WHERE asset_id = 'A2'").fetchall()
     assert told == ("iCloud has no file of it that can be had.",)
     connection.close()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_what_is_refused_finds_its_place(tmp_path: Path, version: int) -> None:
+    path = tmp_path / "state.db"
+    _first_version(path)
+    if version == 2:
+        with closing(apsw.Connection(str(path))) as older:
+            schema.MIGRATIONS[1](older)
+            older.pragma("user_version", 2)
+    with closing(create(path)) as connection:
+        assert catalogue.owed(connection, 1, 9, before=1) == ["A"]
+        assert refusals.refusals(connection) == []
+        (run,) = summarise(connection).runs
+        assert run.started_at == 5.5 and run.refused == []
+        part = Part("private", "PrimarySync", "changes", "the changes")
+        refused = Refusal(part, "HTTP 403", "no", 1, 2, 3, harmless=False)
+        refusals.note(connection, refused)
+        assert refusals.refusals(connection) == [refused]

@@ -150,12 +150,12 @@ class Lab:
         self.directory = directory
         self.phone = simulator.phone
         self.faults = simulator.faults
-        self.days_later = 0
+        self.days_later = 0.0
         self._clients: list[Client] = []
 
     def now(self) -> int:
         """Milliseconds since the epoch, as the clients see it."""
-        return self.simulator.cloud.clock.record() + self.days_later * 86_400_000
+        return self.simulator.cloud.clock.record() + int(self.days_later * 86_400_000)
 
     def client(self, connections: int = 4) -> Client:
         directory = self.directory / f"client {len(self._clients)}"

@@ -75,9 +75,7 @@ async def test_killed_at_any_transaction_it_goes_on(tmp_path: Path, after_commit
 async def test_pages_that_are_stored_are_not_asked_for_again(tmp_path: Path) -> None:
     async with lab(tmp_path, LARGE) as account:
         client = account.client(connections=1)
-        account.faults.set(
-            "query", "status", status=500, skip=6, times=10_000, path="records/query"
-        )
+        account.faults.set("*", "status", status=500, skip=9, times=10_000)
         account.icloud.patience = 0
         with pytest.raises(IcloudfsError):
             await client.sync()
@@ -188,7 +186,7 @@ async def test_a_busy_icloud_is_waited_for(
 async def test_one_error_reaches_the_caller(tmp_path: Path) -> None:
     """Eight connections fail at once, and there is one exception, of the family, not in a group."""
     async with lab(tmp_path, LARGE, patience=0.1) as account:
-        account.faults.set("query", "status", status=503, skip=4)
+        account.faults.set("*", "status", status=503, skip=9)
         client = account.client(connections=8)
         with pytest.raises(Throttled):
             await client.sync()
@@ -201,6 +199,22 @@ async def test_album_pages_that_are_cut_otherwise(tmp_path: Path) -> None:
         account.faults.switch(relations_count=True)
         client = account.client()
         await client.sync()
+        await assert_right(account, client)
+
+
+async def test_every_album_however_deep(tmp_path: Path) -> None:
+    """A folder comes before what is in it."""
+    async with lab(tmp_path) as account:
+        folder: str | None = None
+        for depth in range(5):
+            folder = account.phone.create_folder(f"Depth {depth}", folder)
+        album = account.phone.create_album("Deep", folder)
+        photo = account.simulator.cloud.zone("PrimarySync").ranked("all")[0][1]
+        account.phone.add_to_album(photo, album)
+        client = account.client()
+        await client.sync()
+        held = {a.name for a in account.simulator.cloud.zone("PrimarySync").albums()}
+        assert {name for (name,) in client.reader.execute("SELECT name FROM album")} == held
         await assert_right(account, client)
 
 

@@ -202,7 +202,8 @@ async def test_counts_that_are_too_large_do_not_list_the_library_again(tmp_path:
         # What is counted behind the end of each list, and one look more.
         looks = sum(1 + n * 3 // 10 // 100 for n in indexes if n)
         looks += sum(1 + n * 3 // 10 // 66 for n in albums if n)
-        assert calls <= honest + looks + 8, (calls, honest, looks)
+        # Where nothing is that was counted, a second answer has to say so, too.
+        assert calls <= honest + 2 * looks + 12, (calls, honest, looks)
         visible = len(zone.ranked("all"))
         assert state(client).excess >= int(visible * 0.3) > 0
         assert state(client).album_excess > 0
@@ -457,6 +458,7 @@ async def test_changes_without_a_token_do_not_go_round_in_circles(tmp_path: Path
         assert account.calls() < 120
         assert metadata.get(client.reader, KEY) == token
         account.faults.clear()
+        account.days_later = 1  # its changes were refused, and it is asked for them again
         await client.sync()
         assert_whole(account, client)
 
@@ -477,7 +479,7 @@ async def test_an_interrupted_listing_looks_behind_a_page_that_was_not_the_last(
     """The count was right when a full page was stored, and is too small when the listing goes on."""
     async with lab(tmp_path, LARGE, patience=0) as account:
         client = account.client(connections=1)
-        account.faults.set("query", "status", status=500, skip=2, path="records/query")
+        account.faults.set("*", "status", status=500, skip=7)
         with pytest.raises(IcloudfsError):
             await client.sync()
         account.faults.clear()

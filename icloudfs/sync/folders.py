@@ -1,0 +1,48 @@
+"""Albums and folders, however deep: each folder is a part that may be refused by itself."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from icloudfs.apple.cloudkit import FOLDER
+from icloudfs.apple.records import Album
+from icloudfs.errors import ProtocolError
+from icloudfs.state.catalogue import StoredZone
+from icloudfs.sync.books import Books
+from icloudfs.sync.refusals import ALBUMS, folder_part
+
+_MOST_FOLDERS = 10_000
+"""Of one library; folders without end are a mistake."""
+
+
+async def albums_below(books: Books, zone: StoredZone, top: str | None = None) -> list[Album]:
+    """Every album and folder of a zone, or those in one folder, folders before what is in them.
+
+    What is in a folder that is refused is left out; that is noted. Raises what the photo service raises if
+    nothing else is answered either.
+    """
+    parts = books.refusals.of_zone(zone.zone)
+    found: dict[str, Album] = {}
+    folders: list[tuple[str | None, str]] = [(top, "")]
+    for _ in range(_MOST_FOLDERS):
+        if not folders:
+            return list(found.values())
+        name, title = folders.pop()
+        part = ALBUMS if name is None else folder_part(name)
+        inside = await parts.ask(part, partial(_albums_in, books, zone, name), told=_told(title))
+        if inside is None:
+            continue
+        await parts.settle(part)
+        new = [album for album in inside if album.name not in found]
+        found |= {album.name: album for album in new}
+        folders += [(album.name, album.title) for album in new if album.kind == FOLDER]
+    raise ProtocolError(f"The folders of {zone.zone.name} do not end.")
+
+
+async def _albums_in(books: Books, zone: StoredZone, folder: str | None) -> tuple[Album, ...]:
+    async with books.requests:
+        return await books.photos.albums(zone.zone, folder)
+
+
+def _told(title: str) -> str:
+    return f"the folder '{title}'" if title else ""
