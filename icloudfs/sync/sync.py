@@ -183,10 +183,12 @@ class Sync:
             await parts.settle(LIBRARIES)
             await parts.settle(LIBRARY_NAMES)
             return answer
-        if never_given:
-            return None
-        names = await parts.ask(LIBRARY_NAMES, partial(_libraries, books, area))
+        names = await parts.ask(
+            LIBRARY_NAMES, partial(_libraries, books, area), harmless=never_given
+        )
         await parts.settle(LIBRARY_NAMES)
+        if never_given and not names:
+            return None
         return _Changed(list(names or ()), [], "", complete=True)
 
     async def _since(self, books: Books, area: Area, token: str) -> _Changed:
