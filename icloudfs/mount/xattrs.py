@@ -49,10 +49,11 @@ WITH RECURSIVE way_up (album, title, parent) AS (
       JOIN album AS folder ON folder.zone = :zone AND folder.name = way_up.parent
      WHERE NOT folder.deleted
 )
-SELECT title, parent FROM way_up ORDER BY title
+SELECT album, title, parent FROM way_up ORDER BY title
 """
 """Every step of the way up from each album, as far as nothing on it is deleted. Two albums of one title are
-two, and a folder that contains itself leads nowhere: UNION takes no step twice."""
+two, and a folder that contains itself leads nowhere: UNION takes no step twice. The system's root folder may
+have a record of its own, and then there is one step more beyond it."""
 
 
 class Photo(msgspec.Struct, frozen=True, array_like=True):
@@ -112,8 +113,8 @@ class Xattrs:
         values = dict(zip(Photo.__struct_fields__, row, strict=True))
         keywords, asset, zone = str(values["keywords"]), values["asset"], values["albums"]
         steps = self._connection.execute(_ALBUMS, {"zone": zone, "asset": asset})
-        titles = [title for title, parent in steps if is_root(str(parent))]
-        decoded = {"keywords": msgspec.json.decode(keywords or "[]"), "albums": titles}
+        titles = {album: title for album, title, parent in steps if is_root(str(parent))}
+        decoded = {"keywords": msgspec.json.decode(keywords or "[]"), "albums": [*titles.values()]}
         return msgspec.convert([*(values | decoded).values()], Photo, strict=False)
 
 

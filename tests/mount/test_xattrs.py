@@ -30,6 +30,7 @@ ALBUMS = (
     ("ring", "Im Kreis", "snake", 0),
 )
 FOLDERS = (
+    ("----Root-Folder----", "", 0),
     ("outer", "----Root-Folder----", 0),
     ("inner", "outer", 0),
     ("deleted", "", 1),
