@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -17,7 +18,8 @@ from icloudfs.errors import IcloudfsError
 from icloudfs.mount import mount_table
 from icloudfs.mount.fusermount import DEVICE
 from icloudfs.mount.limits import CONNECTIONS
-from icloudfs.state.database import connect, database_path
+from icloudfs.state.database import database_path, look
+from icloudfs.state.summary import knows_a_library
 from icloudfs.trust import RENEW, Trust
 
 _FUSE_CONF = Path("/etc/fuse.conf")
@@ -40,10 +42,13 @@ class Finding(msgspec.Struct, frozen=True):
     """A command, or a sentence, if it is not well."""
 
 
+_NEVER_LISTED = Finding("library", False, "it was never listed", "icloudfs sync")
+
+
 def examine(settings: Settings) -> Iterator[Finding]:
     """Look at everything; nothing is changed, and the network is not asked."""
-    for look in _LOOKS:
-        yield look(settings)
+    for check in _LOOKS:
+        yield check(settings)
     yield from _stale_mounts()
 
 
@@ -96,10 +101,13 @@ def _clock(settings: Settings) -> Finding:
 
 def _state(settings: Settings) -> Finding:
     path = database_path(settings.cookie_directory, settings.username)
-    if not path.exists():
-        return Finding("library", False, "it was never listed", "icloudfs sync")
     try:
-        connect(path, write=False).close()
+        connection = look(path)
+        if connection is None:
+            return _NEVER_LISTED
+        with closing(connection):
+            if not knows_a_library(connection):
+                return _NEVER_LISTED
     except IcloudfsError as error:
         return Finding("library", False, str(error), error.hint)
     return Finding("library", True, str(path))

@@ -27,4 +27,8 @@ def command(settings: Settings, as_json: bool) -> None:
             if finding.mend:
                 click.echo(f"{'':18}mend it: {finding.mend}")
     if wrong := sum(not finding.well for finding in findings):
-        raise Incomplete(f"{wrong} things are not as they should be.")
+        raise Incomplete(
+            "1 thing is not as it should be."
+            if wrong == 1
+            else f"{wrong} things are not as they should be."
+        )

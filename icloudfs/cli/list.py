@@ -12,7 +12,7 @@ from icloudfs.cli.options import account_options, with_account
 from icloudfs.config import Settings
 from icloudfs.errors import LoginNeeded
 from icloudfs.state.database import database_path, look
-from icloudfs.state.summary import summarise
+from icloudfs.state.summary import knows_a_library, summarise
 from icloudfs.tree.directory import Directory
 
 
@@ -44,6 +44,6 @@ def _albums(settings: Settings) -> list[dict[str, Any]]:
 
 def _database(settings: Settings) -> apsw.Connection:
     connection = look(database_path(settings.cookie_directory, settings.username))
-    if connection is None:
+    if connection is None or not knows_a_library(connection):
         raise LoginNeeded("The library was never listed.", hint="Run 'icloudfs sync'.")
     return connection

@@ -34,6 +34,7 @@ from icloudfs.tree.directory import Directory
 from icloudfs.trust import Trust
 from icloudfs.units import duration, size
 
+_NEVER_LISTED = "Library     never listed: icloudfs sync"
 _MOST_LISTED = 200
 _MOST_NAMED = 3
 _MOST_REFUSED = 20
@@ -162,21 +163,11 @@ def _lines(settings: Settings, everything: dict[str, Any]) -> Iterator[str]:
         done, whole, rate = size(transfer["done"]), size(transfer["size"]), size(transfer["rate"])
         yield f"Transfer    {transfer['path']}: {done} of {whole}, {rate}/s"
     if everything["database"] is None:
-        yield "Library     never listed: icloudfs sync"
+        yield _NEVER_LISTED
         return
     summary = msgspec.convert({key: everything[key] for key in Summary.__struct_fields__}, Summary)
-    assets, cache = summary.assets, summary.cache
-    yield (
-        f"Library     {assets.visible} photos"
-        f" ({assets.hidden} hidden, {assets.deleted} recently deleted besides),"
-        f" {assets.files} files, {size(assets.bytes)}"
-    )
-    yield f"Downloaded  {assets.downloaded} photos; {size(assets.bytes_downloaded)} of all files"
-    yield f"Pending     {assets.pending} photos; {size(assets.bytes_pending)} of all files"
-    if assets.failed or assets.bytes_failed:
-        yield f"Failed      {assets.failed} photos; {size(assets.bytes_failed)} of all files"
-    if assets.without_file:
-        yield f"No file     iCloud has none of {_named(assets.without_file, summary.without_file)}"
+    yield from _photos(summary) if summary.zones else [_NEVER_LISTED]
+    cache = summary.cache
     limit = f" of {size(settings.cache_limit)}" if settings.cache_limit else ""
     yield f"Cache       {cache.contents} files, {size(cache.bytes)}{limit}"
     if (thumbnails := (everything.get("now") or {}).get("thumbnails")) and thumbnails["kept"]:
@@ -191,6 +182,22 @@ def _lines(settings: Settings, everything: dict[str, Any]) -> Iterator[str]:
     for row in everything.get("listed", ()):
         where = row["paths"][0] if row["paths"] else row["filename"] or row["asset_id"]
         yield f"{where}\t{row['last_error'] or ''}".rstrip()
+
+
+def _photos(summary: Summary) -> Iterator[str]:
+    """How many there are, how many of them are here, and what hinders the others."""
+    assets = summary.assets
+    yield (
+        f"Library     {assets.visible} photos"
+        f" ({assets.hidden} hidden, {assets.deleted} recently deleted besides),"
+        f" {assets.files} files, {size(assets.bytes)}"
+    )
+    yield f"Downloaded  {assets.downloaded} photos; {size(assets.bytes_downloaded)} of all files"
+    yield f"Pending     {assets.pending} photos; {size(assets.bytes_pending)} of all files"
+    if assets.failed or assets.bytes_failed:
+        yield f"Failed      {assets.failed} photos; {size(assets.bytes_failed)} of all files"
+    if assets.without_file:
+        yield f"No file     iCloud has none of {_named(assets.without_file, summary.without_file)}"
 
 
 def _named(count: int, photos: list[WithoutFile]) -> str:

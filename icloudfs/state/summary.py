@@ -168,6 +168,11 @@ def _refused(refusal: refusals.Refusal) -> RefusedPart:
     )
 
 
+def knows_a_library(connection: apsw.Connection) -> bool:
+    """False for a database that was made before iCloud told of anything: its zeros mean nothing."""
+    return connection.execute("SELECT 1 FROM zone LIMIT 1").fetchone() is not None
+
+
 def visible_photos(connection: apsw.Connection) -> int:
     """How many are neither hidden nor deleted: a small part of what ``summarise`` takes."""
     total, hidden, deleted = _photos(connection.execute)

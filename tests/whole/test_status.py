@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import time
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from icloudfs.errors import LoginNeeded
 from tests.scratch import ICLOUDFS, Scratch, wait_until
 from tests.whole.library import Library
 from tests.whole.local_icloud import LocalICloud
@@ -43,6 +45,24 @@ def test_how_old_the_token_is_and_when_trust_ends(library: Library) -> None:
     library.icloudfs("logout")
     assert library.status()["trusted_until"] is None
     assert "needed: icloudfs login" in library.icloudfs("status").stdout
+
+
+def test_a_library_that_was_never_listed_has_no_figures(stranger: Library) -> None:
+    """The database may be there already: what was refused for want of a sign-in has made it."""
+    stranger.icloudfs("sync", check=False, environment={"ICLOUDFS_PASSWORD": ""})
+    assert [*stranger.state.glob("*.db")]
+
+    told = stranger.icloudfs("status").stdout
+    assert "Library     never listed: icloudfs sync\n" in told and "0 photos" not in told
+    refused = stranger.icloudfs("list", check=False)
+    assert (refused.returncode, refused.stdout) == (LoginNeeded.exit_code, "")
+    assert "The library was never listed." in refused.stderr
+
+    doctor = stranger.icloudfs("doctor", check=False)
+    assert re.search(r"BAD +library +it was never listed\n +mend it: icloudfs sync", doctor.stdout)
+    assert doctor.stderr.endswith(" things are not as they should be.\n")
+    stranger.login()
+    assert "1 thing is not as it should be." in stranger.icloudfs("doctor", check=False).stderr
 
 
 def test_bytes_of_each_status_add_up(library: Library, icloud: LocalICloud) -> None:
