@@ -175,6 +175,7 @@ class Library:
         self._listeners: set[Report] = set()
         self.wake: Callable[[], None] = _nothing
         """Has iCloud looked at now instead of in a while, where a schedule waits."""
+        icloud.on_approval_wanted = self._approval_wanted
         self.now = IDLE
         """What is under way."""
         self.refused: list[str] = []
@@ -265,6 +266,13 @@ class Library:
         self.now = progress
         for listener in list(self._listeners):
             listener(progress)
+
+    def _approval_wanted(self) -> None:
+        """The person who waits for a sync has something to do meanwhile."""
+        for listener in list(self._listeners):
+            listener(
+                Note("Approve access to your photos on your iPhone, iPad or Mac: Apple asks there.")
+            )
 
     def _own_mirror(self) -> Mirror:
         settings = self.settings

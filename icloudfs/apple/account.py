@@ -6,6 +6,7 @@ Source: facts/sign-in.md §1.7 and §6.2 (accountLogin, validate) and §1.8 (Adv
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -234,15 +235,17 @@ async def obtain_consent(
     *,
     poll: float = CONSENT_POLL,
     patience: float = CONSENT_PATIENCE,
+    asked: Callable[[], None] = lambda: None,
 ) -> bool:
     """Have a device approve access to encrypted photos (§1.8); False if none is needed.
 
-    ``poll`` and ``patience`` are seconds. Raises ConsentNeeded when nobody approved in time,
+    ``poll`` and ``patience`` are seconds. ``asked`` is called when the devices have been asked, and a
+    person is waited for. Raises ConsentNeeded when nobody approved in time,
     NoPrompt when no device can be asked for now, AccountLocked when web access is off,
     SessionRefused, and the rest as ``account_login`` does.
     """
     try:
-        return await _obtain_consent(transport, session, poll, patience)
+        return await _obtain_consent(transport, session, poll, patience, asked)
     except NoPrompt:
         if session.pcs_not_before <= now_ms():
             session.pcs_not_before = now_ms() + int(1000 * NO_PROMPT_PAUSE)
@@ -250,7 +253,11 @@ async def obtain_consent(
 
 
 async def _obtain_consent(
-    transport: Transport, session: Session, poll: float, patience: float
+    transport: Transport,
+    session: Session,
+    poll: float,
+    patience: float,
+    asked: Callable[[], None],
 ) -> bool:
     with trio.move_on_after(patience):
         state = await _web_access_state(transport, session)
@@ -259,7 +266,7 @@ async def _obtain_consent(
         if now_ms() < session.pcs_not_before:
             raise _no_prompt()
         if state.get("isDeviceConsentedForPCS") is not True:
-            state = await _consented(transport, session, poll)
+            state = await _consented(transport, session, poll, asked)
         await _uploaded(transport, session, poll)
         session.pcs_granted_at = now_ms()
         session.pcs_ends_at = _expiry(state)
@@ -267,10 +274,13 @@ async def _obtain_consent(
     raise ConsentNeeded("A device must approve access to your photos first.")
 
 
-async def _consented(transport: Transport, session: Session, poll: float) -> dict[str, Any]:
+async def _consented(
+    transport: Transport, session: Session, poll: float, asked: Callable[[], None]
+) -> dict[str, Any]:
     """Ask the devices, and wait until the person has approved on one; what Apple says then."""
     await _pcs(transport, session, "enableDeviceConsentForPCS")
     log.warning("waiting for approval on your iPhone, iPad or Mac")
+    asked()
     while True:
         await trio.sleep(poll)
         state = await _web_access_state(transport, session)

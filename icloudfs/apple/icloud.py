@@ -117,6 +117,8 @@ class ICloud:
         self.apple_id = apple_id
         self.patience = patience
         """Seconds that a call goes on while Apple asks to wait, if the caller waits that long."""
+        self.on_approval_wanted: Callable[[], None] = lambda: None
+        """Called when the person's devices have been asked to approve access, and an answer is waited for."""
         self.photos = Photos(self)
         self._transport = Transport(endpoints, inner=inner)
         self._password = password
@@ -804,7 +806,9 @@ class ICloud:
 
     async def _fly_consent(self, flight: _Flight, reason: str) -> None:
         try:
-            if not await account.obtain_consent(self._transport, self.store.session):
+            if not await account.obtain_consent(
+                self._transport, self.store.session, asked=self.on_approval_wanted
+            ):
                 # The same words are used to turn away callers who come too often.
                 raise Throttled(f"CloudKit refuses access for now: {reason}.")
             flight.error = None

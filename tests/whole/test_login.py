@@ -235,7 +235,8 @@ def test_an_approval_and_its_end_are_in_the_status(scratch: Scratch) -> None:
     with account_of_kind(scratch, "consent") as library:
         library.login()
         assert library.status()["consented_until"] is None
-        library.sync()
+        waiting = library.icloudfs("sync", "--mirror", "demand").stderr
+        assert waiting.count("Approve access to your photos on your iPhone, iPad or Mac") == 1
         left = library.status()["consented_until"] - time.time()
         assert 3000 < left < 3700
         assert "Approval    given on a device, until " in library.icloudfs("status").stdout
