@@ -14,6 +14,8 @@ import trio
 
 from icloudfs.apple import SessionStore, clock
 from icloudfs.config import Settings
+from icloudfs.control import client
+from icloudfs.control.socket import socket_path
 from icloudfs.errors import IcloudfsError
 from icloudfs.mount import mount_table
 from icloudfs.mount.fusermount import DEVICE
@@ -128,6 +130,9 @@ def _sign_in(settings: Settings) -> Finding:
     session = SessionStore(settings.cookie_directory, settings.username).session
     if not session.is_usable:
         return Finding("sign-in", False, "nobody is signed in", "icloudfs login")
+    running = trio.run(client.look, socket_path(settings.cookie_directory, settings.username))
+    if running and running["sign_in_needed"]:
+        return Finding("sign-in", False, "it has run out", "icloudfs login")
     trust, now = Trust.of(session), time.time()
     if trust.until and (trust.until <= now or trust.ends_soon(now)):
         return Finding("sign-in", False, trust.told(now), RENEW)

@@ -22,10 +22,9 @@ from icloudfs.apple import SessionStore, clock
 from icloudfs.cli.options import account_options, with_account
 from icloudfs.config import Settings
 from icloudfs.control import client
-from icloudfs.control.messages import Look
 from icloudfs.control.socket import socket_path
-from icloudfs.errors import IcloudfsError, WrongClock
-from icloudfs.progress import IDLE, Progress, to_nobody
+from icloudfs.errors import WrongClock
+from icloudfs.progress import IDLE, Progress
 from icloudfs.state import lock
 from icloudfs.state.database import database_path, look
 from icloudfs.state.refusals import NOT_ASKED
@@ -38,8 +37,6 @@ _NEVER_LISTED = "Library     never listed: icloudfs sync"
 _MOST_LISTED = 200
 _MOST_NAMED = 3
 _MOST_REFUSED = 20
-_PATIENCE = 2.0
-"""Seconds for a running icloudfs to say what it is at."""
 
 
 @click.command("status")
@@ -120,7 +117,8 @@ def _everything(settings: Settings, wanted: str | None) -> dict[str, Any]:
         "database": str(path) if path.exists() else None,
     }
     if everything["running"]:
-        everything["now"] = trio.run(_now, settings)
+        socket = socket_path(settings.cookie_directory, settings.username)
+        everything["now"] = trio.run(client.look, socket)
     connection = look(path)
     if connection is None:
         return everything | {"database": None}
@@ -133,15 +131,6 @@ def _everything(settings: Settings, wanted: str | None) -> dict[str, Any]:
                 for row in list_status(connection, wanted, _MOST_LISTED)
             ]
     return everything
-
-
-async def _now(settings: Settings) -> dict[str, Any] | None:
-    """What the running icloudfs is at; None if it does not answer."""
-    path = socket_path(settings.cookie_directory, settings.username)
-    with trio.move_on_after(_PATIENCE), suppress(IcloudfsError):
-        now: dict[str, Any] = await client.ask(path, Look(), to_nobody)
-        return now
-    return None
 
 
 # -- as text -----------------------------------------------------------------------------------

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import socket
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import trio
 
-from icloudfs.control.messages import Alive, Answer, Done, Failed, Request, decode_answer, encode
+from icloudfs.control.messages import (
+    Alive,
+    Answer,
+    Done,
+    Failed,
+    Look,
+    Request,
+    decode_answer,
+    encode,
+)
 from icloudfs.control.socket import SILENCE, lines, short
 from icloudfs.errors import IcloudfsError, ProtocolError
-from icloudfs.progress import Note, Progress, Report
+from icloudfs.progress import Note, Progress, Report, to_nobody
+
+_PATIENCE = 2.0
+"""Seconds for a running icloudfs to say what it is at."""
 
 
 class NobodyThere(IcloudfsError):
@@ -39,6 +52,14 @@ async def ask(path: Path, request: Request, report: Report) -> Any:
             return await _outcome(stream, report)
         except trio.BrokenResourceError:
             raise CutOff("The running icloudfs ended before it was done.") from None
+
+
+async def look(path: Path) -> dict[str, Any] | None:
+    """What the process behind the socket ``path`` is at; None if it does not answer."""
+    with trio.move_on_after(_PATIENCE), suppress(IcloudfsError):
+        now: dict[str, Any] = await ask(path, Look(), to_nobody)
+        return now
+    return None
 
 
 async def listens(path: Path) -> bool:

@@ -89,6 +89,7 @@ def test_a_sign_in_that_runs_out_and_is_mended(home: Library, manager: Manager) 
     wait_until(lambda: manager.status.startswith("sign in again: icloudfs login"))
     assert home.status()["now"]["sign_in_needed"]
     assert "sign in again: icloudfs login" in home.icloudfs("status").stdout
+    assert "BAD  sign-in      it has run out" in home.icloudfs("doctor", check=False).stdout
     assert cached.read_bytes() == seen
     with pytest.raises(OSError, match="Required key"):
         photo.read_bytes()
@@ -101,6 +102,7 @@ def test_a_sign_in_that_runs_out_and_is_mended(home: Library, manager: Manager) 
     wait_until(lambda: " photos, as iCloud had them at " in manager.status)
     assert time.monotonic() - began < 10  # far less than until it would look by itself
     assert not home.status()["now"]["sign_in_needed"]
+    assert "ok   sign-in" in home.icloudfs("doctor", check=False).stdout
     assert photo.read_bytes() == home.truth(photo)
     home.unmount()
     assert served.wait(10) == 0
