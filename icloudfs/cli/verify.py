@@ -35,7 +35,7 @@ def command(settings: Settings, checksums: bool, repair: bool, as_json: bool) ->
     if as_json:
         click.echo(json.dumps(result, indent=2))
     else:
-        _print(result)
+        _print(result, checksums)
     if not result["ok"]:
         raise Incomplete(
             "Not everything is as it should be.",
@@ -43,12 +43,14 @@ def command(settings: Settings, checksums: bool, repair: bool, as_json: bool) ->
         )
 
 
-def _print(result: dict[str, Any]) -> None:
+def _print(result: dict[str, Any], checksums: bool) -> None:
     click.echo(
         f"{result['checked']} files checked: {result['verified']} verified,"
         f" {result['unverifiable']} cannot be verified, {result['missing']} missing,"
         f" {result['wrong_size']} of wrong size, {result['corrupt']} damaged,"
         f" {result['orphans']} belong to nothing; {result['repaired']} mended"
     )
+    if result["checked"] and not checksums:
+        click.echo("Only their sizes were looked at; to read them all: icloudfs verify --checksums")
     for problem in result["problems"]:
         click.echo(f"  {problem}")
