@@ -64,7 +64,7 @@ def command(
     if result["refused"] or result["refused_records"]:
         raise Incomplete(
             f"Everything else is done, but iCloud refuses to give {_refused(result)}.",
-            hint="It is asked for again by itself. See: icloudfs status",
+            hint="A later sync asks for it again, a mounted library by itself. See: icloudfs status",
         )
 
 
