@@ -330,7 +330,7 @@ class Photos:
 
         A shared library has no albums and refuses the question: then the answer is empty.
         """
-        found: list[Album] = []
+        found: list[Record] = []
         marker = ""
         for _ in range(_MOST_PAGES):
             try:
@@ -342,12 +342,28 @@ class Photos:
                 if error.code != "BAD_REQUEST" or not zone.name.startswith(wire.SHARED_ZONE_PREFIX):
                     raise
                 return ()
-            found += [record for record in page.records if isinstance(record, Album)]
-            _report_refused(page.records)
+            found += page.records
             if not page.marker or not page.records or page.marker == marker:
                 break
             marker = page.marker
-        return tuple(found)
+        found = await self._whole_albums(zone, found)
+        _report_refused(found)
+        return tuple(record for record in found if isinstance(record, Album))
+
+    async def _whole_albums(self, zone: Zone, found: list[Record]) -> list[Record]:
+        """The same, those looked up that were refused or do not tell what they are: what is in a folder is
+        asked for only if it is known to be one."""
+        names = [record.name for record in found if _is_in_doubt(record)]
+        if not names:
+            return found
+        try:
+            known = {record.name: record for record in await self.lookup(zone, names, ALBUM_KEYS)}
+        except ZoneGone:
+            raise
+        except CloudKitError as error:
+            log.warning("albums that came in part cannot be looked up: %s", error)
+            return found
+        return [known.get(record.name, record) for record in found]
 
     async def counts(self, zone: Zone, index_ids: Sequence[str]) -> dict[str, int]:
         """How many photos each index holds (``Index.count``, ``member_count_id``), in one call.
@@ -585,6 +601,12 @@ def _albums_query(parent: str | None) -> dict[str, Any]:
     if parent is not None:
         query["filterBy"] = [_equals("parentId", "STRING", parent)]
     return query
+
+
+def _is_in_doubt(record: Record) -> bool:
+    if isinstance(record, Refused):
+        return bool(record.name)
+    return isinstance(record, Album) and record.came is not None and "kind" not in record.came
 
 
 def _count_request(zone: Zone, index_id: str) -> dict[str, Any]:

@@ -53,6 +53,9 @@ UNREADABLE = "UNREADABLE"
 NOT_ANSWERED = "NOT_ANSWERED"
 """``Refused.code`` of a record that was asked for by name, and that the answer leaves out."""
 
+INCOMPLETE = "INCOMPLETE"
+"""``Refused.code`` of a record that came without ``fields``."""
+
 # -- desiredKeys -----------------------------------------------------------------------------------
 
 
@@ -285,6 +288,8 @@ def _decode_named(name: str, record: dict[str, Any]) -> Record:
         return Tombstone(name=name)
     fields = record.get("fields")
     if not isinstance(fields, dict):
+        if isinstance(kind, str) and kind in _SAY_NOTHING_WITHOUT_FIELDS:
+            return Refused(name=name, code=INCOMPLETE, reason="the record came without its fields")
         fields = {}
     match kind:
         case "CPLMaster":
@@ -301,6 +306,65 @@ def _decode_named(name: str, record: dict[str, Any]) -> Record:
             return Refused(name=name, code=UNREADABLE, reason="the record's type is not a text")
 
 
+_SAY_NOTHING_WITHOUT_FIELDS = frozenset({"CPLMaster", "CPLAsset", "CPLAlbum"})
+"""A relation says all of it in its name."""
+
+_ATTRIBUTES = {
+    "filenameEnc": "filename",
+    "itemType": "uti",
+    "resOriginalFileType": "uti",
+    "resOriginalWidth": "width",
+    "resOriginalHeight": "height",
+    "masterRef": "master",
+    "assetDate": "taken",
+    "addedDate": "added",
+    "timeZoneOffset": "time_zone_offset",
+    "timeZoneNameEnc": "time_zone",
+    "isFavorite": "favorite",
+    "isHidden": "hidden",
+    "isDeleted": "deleted",
+    "isExpunged": "expunged",
+    "assetSubtype": "subtype",
+    "assetSubtypeV2": "subtype_v2",
+    "burstId": "burst",
+    "burstFlags": "burst_flags",
+    "adjustmentType": "adjustment",
+    "adjustmentRenderType": "render_type",
+    "orientation": "orientation",
+    "resJPEGFullWidth": "width",
+    "resJPEGFullHeight": "height",
+    "resVidFullWidth": "width",
+    "resVidFullHeight": "height",
+    "duration": "duration",
+    "vidComplDurValue": "duration",
+    "captionEnc": "caption",
+    "extendedDescEnc": "description",
+    "keywordsEnc": "keywords",
+    "locationEnc": "location",
+    "locationV2Enc": "location",
+    "locationLatitude": "location",
+    "albumNameEnc": "title",
+    "albumType": "kind",
+    "parentId": "parent",
+    "position": "position",
+}
+"""What each field is called in ``records``; ``location`` is latitude, longitude and altitude."""
+
+
+def _came(fields: Fields) -> frozenset[str]:
+    """``records.Came``. A field whose value is null came: it says that there is none."""
+    found: list[str] = []
+    for key, entry in fields.items():
+        if entry is None or (isinstance(entry, dict) and "value" in entry):
+            if attribute := _ATTRIBUTES.get(key):
+                found.append(attribute)
+            elif key.endswith("Res"):
+                found.append(key.removesuffix("Res"))
+    if "time_zone" in found:
+        found.append("time_zone_offset")  # the zone tells it, if nothing else does
+    return frozenset(found)
+
+
 def _master(name: str, record: dict[str, Any], fields: Fields) -> Master:
     return Master(
         name=name,
@@ -311,6 +375,7 @@ def _master(name: str, record: dict[str, Any], fields: Fields) -> Master:
         height=_number(fields, "resOriginalHeight"),
         created=_when(record, "created"),
         modified=_when(record, "modified"),
+        came=_came(fields),
         deleted=_flag(fields, "isDeleted"),
     )
 
@@ -349,6 +414,7 @@ def _asset(name: str, record: dict[str, Any], fields: Fields) -> Asset:
         resources=_resources(fields),
         created=_when(record, "created"),
         modified=_when(record, "modified"),
+        came=_came(fields),
     )
 
 
@@ -362,6 +428,7 @@ def _album(name: str, record: dict[str, Any], fields: Fields) -> Album:
         deleted=_flag(fields, "isDeleted"),
         created=_when(record, "created"),
         modified=_when(record, "modified"),
+        came=_came(fields),
     )
 
 

@@ -16,6 +16,14 @@ Area = Literal["private", "shared"]
 """Which of the two databases a zone lives in."""
 
 
+Came = frozenset[str] | None
+"""Which attributes of a record its ``fields`` told of, resources by their wire prefix; None: all of them.
+
+CloudKit leaves out a field that has no value, and at times fields that have one (facts/cloudkit.md §1.12).
+So what did not come is not yet empty: ``state/merging`` decides.
+"""
+
+
 class Zone(msgspec.Struct, frozen=True):
     """A CloudKit zone: one photo library."""
 
@@ -84,6 +92,7 @@ class Master(msgspec.Struct, frozen=True):
     width: int = 0
     """Pixels of the original, before its orientation is applied; 0 if not told."""
     height: int = 0
+    came: Came = None
     whole: bool = False
     """It was looked up with all that it may have: what it lacks is not there. Else it may have come with
     fewer fields than were asked for."""
@@ -139,6 +148,7 @@ class Asset(msgspec.Struct, frozen=True):
     resources: dict[str, Resource] = {}
     created: int = 0
     modified: int = 0
+    came: Came = None
 
 
 class Album(msgspec.Struct, frozen=True):
@@ -154,6 +164,7 @@ class Album(msgspec.Struct, frozen=True):
     deleted: bool = False
     created: int = 0
     modified: int = 0
+    came: Came = None
 
 
 class Relation(msgspec.Struct, frozen=True):

@@ -17,6 +17,7 @@ import apsw
 import msgspec
 
 from icloudfs.tree.albums import ALBUM, is_root
+from icloudfs.tree.memberships import is_of
 
 USER = b"user."
 """What every name here begins with; those of other namespaces are the kernel's and the system's."""
@@ -39,14 +40,15 @@ SELECT asset.name, asset.master, zone.name, asset.added, asset.taken, asset.zone
 """
 
 _ALBUMS = f"""
-WITH RECURSIVE way_up (album, title, parent) AS (
-    SELECT album.name, album.title, album.parent FROM relation
-      JOIN album ON album.zone = relation.zone AND album.name = relation.album
-     WHERE relation.zone = :zone AND relation.asset = :asset
+WITH RECURSIVE way_up (zone, album, title, parent) AS (
+    SELECT r.zone, album.name, album.title, album.parent FROM asset t
+     CROSS JOIN relation r ON r.asset = t.name
+      JOIN album ON album.zone = r.zone AND album.name = r.album
+     WHERE t.zone = :zone AND t.name = :asset AND {is_of("t")}
        AND album.kind = {ALBUM} AND NOT album.deleted
     UNION
-    SELECT way_up.album, way_up.title, folder.parent FROM way_up
-      JOIN album AS folder ON folder.zone = :zone AND folder.name = way_up.parent
+    SELECT way_up.zone, way_up.album, way_up.title, folder.parent FROM way_up
+      JOIN album AS folder ON folder.zone = way_up.zone AND folder.name = way_up.parent
      WHERE NOT folder.deleted
 )
 SELECT album, title, parent FROM way_up ORDER BY title

@@ -9,9 +9,9 @@ from icloudfs.simulator import synctoken
 from icloudfs.simulator.blobs import Storehouse
 from icloudfs.simulator.clock import Clock
 from icloudfs.simulator.indexing import Indexing
-from icloudfs.simulator.rows import Area
+from icloudfs.simulator.rows import Area, Asset
 from icloudfs.simulator.stream import Stream
-from icloudfs.simulator.zone import Zone
+from icloudfs.simulator.zone import Zone, is_visible
 
 _LIBRARIES = (PRIMARY_ZONE, SHARED_ZONE_PREFIX)
 _FIRST_POSITION = 4_000
@@ -115,3 +115,21 @@ class Cloud:
             if zone.name == name:
                 return zone
         raise KeyError(f"no zone {name!r}")
+
+    def members(self, zone: Zone, album: str) -> list[tuple[Zone, Asset]]:
+        """The visible photos of an album, each with its library.
+
+        An own album may hold photos of the shared library: the relation is in the album's zone, the asset
+        of that name in another one (facts/cloudkit.md §1.12). No list gives these.
+        """
+        own = [(zone, asset) for asset in zone.ranked_members(album)]
+        known = {asset.name for _, asset in own}
+        names = [r.asset for r in zone.relations(album) if r.asset not in known]
+        return own + [found for name in names if (found := self._visible(name)) is not None]
+
+    def _visible(self, name: str) -> tuple[Zone, Asset] | None:
+        for zone in self.zones():
+            row = zone.rows.get(name)
+            if isinstance(row, Asset) and is_visible(row):
+                return zone, row
+        return None

@@ -310,12 +310,20 @@ class CloudKit:
         indexing = self._cloud.indexing(zone)
         records = []
         for name in wanted if isinstance(wanted, list) else [wanted]:
-            true = _count(zone, str(name))
+            true = self._count(zone, str(name))
             known = indexing.size(true) if indexing else true
             count = max(0, known + lie + int(known * percent / 100))
             fields = {"itemCount": int64(count)}
             records.append(_plain_record(zone, str(name), "IndexCountResult", fields))
         return {"records": records}
+
+    def _count(self, zone: Zone, name: str) -> int:
+        if not zone.photos:
+            return 0
+        if name.startswith(_MEMBERS_COUNT):
+            # With the photos of other libraries, which the album's list leaves out (facts §1.12).
+            return len(self._cloud.members(zone, name.removeprefix(_MEMBERS_COUNT)))
+        return _index_count(zone, name)
 
     def _albums(self, call: _Call, zone: Zone, body: Json, filters: Json) -> Json:
         parent = filters.get("parentId")
@@ -459,6 +467,10 @@ class CloudKit:
                 "serverErrorCode": fault.details.get("code", "TRY_AGAIN_LATER"),
                 "reason": "simulated",
             }
+        partial = self._faults.strike("partial", kind, path=path)
+        if partial is not None:
+            for record in records:
+                _leave_out_fields(record, partial.details)
         if self._faults.strike("missing-url", kind, path=path):
             for record in records:
                 _drop_urls(record)
@@ -488,6 +500,21 @@ def _drop_urls(record: Json) -> None:
     for field in record.get("fields", {}).values():
         if field["type"] == "ASSETID":
             field["value"].pop("downloadURL", None)
+
+
+def _leave_out_fields(record: Json, details: Json) -> None:
+    """A record with the fields to ``keep`` alone, or without ``fields`` at all."""
+    wanted = (
+        details.get("record", record["recordName"]),
+        details.get("type", record.get("recordType")),
+    )
+    if wanted != (record["recordName"], record.get("recordType")) or "fields" not in record:
+        return
+    if "keep" in details:
+        keep = details["keep"]
+        record["fields"] = {key: value for key, value in record["fields"].items() if key in keep}
+    else:
+        del record["fields"]
 
 
 def _plain_record(zone: Zone, name: str, kind: str, fields: Json) -> Json:
@@ -548,14 +575,10 @@ def _index(kind: str, filters: Json) -> str:
     return index
 
 
-def _count(zone: Zone, name: str) -> int:
-    if not zone.photos:
-        return 0
+def _index_count(zone: Zone, name: str) -> int:
     if name.startswith(_SMART_COUNT):
         index = name.removeprefix(_SMART_COUNT).upper()
         return len(zone.ranked(index)) if index in INDEXES else 0
-    if name.startswith(_MEMBERS_COUNT):
-        return len(zone.ranked_members(name.removeprefix(_MEMBERS_COUNT)))
     if name == ALBUMS:
         return sum(1 for album in zone.albums() if not album.deleted)
     return len(zone.ranked(COUNTS[name])) if name in COUNTS else 0

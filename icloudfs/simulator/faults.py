@@ -42,6 +42,7 @@ FAULTS: dict[str, str] = {
     "gone": "content: 410",
     "record-error": "query, changes, lookup: the first record comes as an error `code`",
     "orphans": "query: the first `count` masters are left out",
+    "partial": "query, changes, lookup: records (one `record`, one `type`) with the fields to `keep`, or none",
     "missing-url": "query, changes, lookup: no downloadURL",
     "missing-filename": "query, changes, lookup: no filenameEnc",
     "count": "query: counts are wrong `by` so many, and by so many `percent`",

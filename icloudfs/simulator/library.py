@@ -320,6 +320,7 @@ class _Builder:
         self._zone.put(library_info(self._zone, self._plan.now))
         self._add_shared_library()
         self._add_other_zones()
+        self._share_into_albums()
 
     def _specs(self) -> list[Spec]:
         odd = oddities(self._plan) if self._plan.with_oddities else []
@@ -467,6 +468,21 @@ class _Builder:
             self._developer.develop(zone, spec, self._plan.now - age)
         zone.put(library_info(zone, self._plan.now))
         zone.put(shared_quota(zone, self._plan.now))
+
+    def _share_into_albums(self) -> None:
+        """Put photos of the shared library into own albums (facts/cloudkit.md §1.12): into one that has own
+        photos, too, and into one that has no others. One relation names a photo that is nowhere."""
+        shared = next(
+            (z for z in self._cloud.zones() if z.name.startswith(SHARED_ZONE_PREFIX)), None
+        )
+        if shared is None:
+            return
+        theirs = sorted(shared.assets(), key=lambda asset: asset.created)
+        best = next(album.name for album in self._zone.albums() if album.title == "Best of")
+        self._fill(best, theirs[:3])
+        self._fill(self._album("Together"), theirs[2:7])
+        gone = self._developer.uuid()
+        self._zone.put(relation(gone, best, self._plan.now - _DAY, 1024))
 
     def _add_other_zones(self) -> None:
         if not self._plan.other_zones:

@@ -41,15 +41,16 @@ _LINES_AT_ONCE = 500
 
 def lines(cloud: Cloud) -> Iterator[bytes]:
     """One line of JSON for each asset of every photo library, several hundred at a time."""
+    albums = _memberships(cloud)
     for zone in list(cloud.zones()):
         if not zone.photos:
             continue
-        albums = _memberships(zone)
         assets = list(zone.assets())
         for begin in range(0, len(assets), _LINES_AT_ONCE):
             some = assets[begin : begin + _LINES_AT_ONCE]
             yield b"".join(
-                msgspec.json.encode(entry(zone, asset, albums.get(asset.name, []))) + b"\n"
+                msgspec.json.encode(entry(zone, asset, albums.get((zone.name, asset.name), [])))
+                + b"\n"
                 for asset in some
             )
 
@@ -163,13 +164,18 @@ def _shared_photos(zone: Zone) -> list[Json]:
     ]
 
 
-def _memberships(zone: Zone) -> dict[str, list[list[str]]]:
-    found: dict[str, list[list[str]]] = {}
-    for album in zone.albums():
-        path = _path(zone, album)
-        if path is not None and album.kind != 3:
+def _memberships(cloud: Cloud) -> dict[tuple[str, str], list[list[str]]]:
+    """The albums of every photo, by zone and asset. One that is moved leaves its albums with it."""
+    found: dict[tuple[str, str], list[list[str]]] = {}
+    for zone in cloud.zones():
+        for album in zone.albums():
+            path = _path(zone, album)
+            if path is None or album.kind == 3:
+                continue
+            visible = {asset.name: home for home, asset in cloud.members(zone, album.name)}
             for relation in zone.relations(album.name):
-                found.setdefault(relation.asset, []).append(path)
+                home = visible.get(relation.asset, zone)
+                found.setdefault((home.name, relation.asset), []).append(path)
     return found
 
 

@@ -255,9 +255,10 @@ class Phone:
         return album
 
     def add_to_album(self, asset: str, album: str) -> str:
-        """CPLAlbum and the new relation; neither asset nor master."""
+        """CPLAlbum and the new relation; neither asset nor master. The photo may be of another library
+        than the album: the relation is in the album's zone (facts/cloudkit.md §1.12)."""
         zone = self._zone_of(album)
-        zone.asset(asset)
+        self._find(asset)
         now = self._cloud.clock.tick()
         position = 1024 * (1 + len(zone.relations(album)))
         made = relation(asset, album, now, position)
@@ -307,9 +308,36 @@ class Phone:
         """Move a photo back: both records ``isDeleted`` there, ``trashReason`` 0; new ones here."""
         there, row = self._find(asset)
         home = self._cloud.zone(PRIMARY_ZONE)
+        master = self._leave(there, row)
+        return self._arrive(home, master, row, contributor="")
+
+    def move(self, asset: str, zone: str, *, traceless: bool = False) -> Added:
+        """Move a photo into another library under its own name, so that it stays in its albums.
+
+        Where it was both records stay as ``isDeleted``, ``trashReason`` 0, or, ``traceless``, there are
+        tombstones.
+        """
+        home, row = self._find(asset)
+        there = self._cloud.zone(zone)
+        if there is home:
+            raise KeyError(f"{asset} is in {zone} already")
+        shared = zone.startswith(SHARED_ZONE_PREFIX)
+        master = home.master(row.master)
+        added = self._arrive(there, master, row, self._cloud.owner if shared else "", name=asset)
+        if not traceless:
+            self._leave(home, row)
+        else:
+            home.bury(asset)
+            if master is not None and not home.assets_of(master.name):
+                home.bury(master.name)
+            self._account_for(home)
+        return added
+
+    def _leave(self, zone: Zone, row: Asset) -> Master | None:
+        """Both records ``isDeleted``, and that it was moved."""
         now = self._cloud.clock.tick()
-        master = self._mark_master(there, row, deleted=True)
-        there.put(
+        master = self._mark_master(zone, row, deleted=True)
+        zone.put(
             replace(
                 row,
                 modified=now,
@@ -320,7 +348,7 @@ class Phone:
                 deleted_by=self._cloud.owner,
             )
         )
-        return self._arrive(home, master, row, contributor="")
+        return master
 
     def _move(self, home: Zone, row: Asset, there: Zone, contributor: str) -> Added:
         master = home.master(row.master)
@@ -328,7 +356,9 @@ class Phone:
         self.purge(row.name)
         return added
 
-    def _arrive(self, there: Zone, master: Master | None, row: Asset, contributor: str) -> Added:
+    def _arrive(
+        self, there: Zone, master: Master | None, row: Asset, contributor: str, name: str = ""
+    ) -> Added:
         now = self._cloud.clock.tick()
         if master is not None:
             there.put(
@@ -336,7 +366,7 @@ class Phone:
             )
         arrived = replace(
             row,
-            name=self._developer.uuid(),
+            name=name or self._developer.uuid(),
             created=now,
             modified=now,
             contributor=contributor,
@@ -371,11 +401,15 @@ class Phone:
     # -- finding and changing --------------------------------------------------------------------
 
     def _find(self, asset: str) -> tuple[Zone, Asset]:
-        for zone in self._cloud.zones():
-            row = zone.rows.get(asset)
-            if isinstance(row, Asset):
-                return zone, row
-        raise KeyError(f"no asset {asset!r}")
+        """Where the photo is now: what it left behind in another library counts only if it is nowhere."""
+        found = [
+            (zone, row)
+            for zone in self._cloud.zones()
+            if isinstance(row := zone.rows.get(asset), Asset)
+        ]
+        if not found:
+            raise KeyError(f"no asset {asset!r}")
+        return next(((zone, row) for zone, row in found if not row.deleted), found[0])
 
     def _zone_of(self, album: str) -> Zone:
         for zone in self._cloud.zones():

@@ -66,17 +66,18 @@ def _taken(asset: Asset) -> float:
     return float(asset.taken) if asset.taken is not None else 0.0
 
 
-def _visible(asset: Asset) -> bool:
+def is_visible(asset: Asset) -> bool:
+    """Whether it is in the list of all photos."""
     return not asset.deleted and not asset.hidden and asset.stands_alone
 
 
 def _when(test: Callable[[Asset], bool]) -> Callable[[Asset], float | None]:
-    return lambda asset: _taken(asset) if _visible(asset) and test(asset) else None
+    return lambda asset: _taken(asset) if is_visible(asset) and test(asset) else None
 
 
 INDEXES: dict[str, Callable[[Asset], float | None]] = {
     "all": _when(lambda _: True),
-    "added": lambda a: float(a.added) if _visible(a) else None,
+    "added": lambda a: float(a.added) if is_visible(a) else None,
     "FAVORITE": _when(lambda a: bool(a.favorite)),
     "VIDEO": _when(lambda a: a.video),
     "SLOMO": _when(lambda a: a.subtype == 100),
@@ -282,7 +283,7 @@ class Zone:
         if by_position:
             relations.sort(key=lambda r: (r.position, r.name))
         found = [a for r in relations if isinstance(a := self.rows.get(r.asset), Asset)]
-        visible = [a for a in found if _visible(a)]
+        visible = [a for a in found if is_visible(a)]
         if not by_position:
             visible.sort(key=lambda a: (-_taken(a), a.name))
         return visible

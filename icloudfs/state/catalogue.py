@@ -24,6 +24,8 @@ from icloudfs.apple.records import (
     Resource,
     Zone,
 )
+from icloudfs.state import merging
+from icloudfs.state.sight import is_in_sight
 
 _encode = msgspec.json.Encoder(order="sorted").encode
 
@@ -73,6 +75,12 @@ class Touched(msgspec.Struct):
     """Record names, in order, of albums whose directory may have moved, appeared or gone."""
     assets: dict[int, None] = {}
     """Row ids, in order; those of rows that are gone, too."""
+
+
+NAMED = "zone az CROSS JOIN asset a ON a.zone = az.id AND a.name = {}"
+"""The photos of a record name, in whatever library: an own album may hold photos of the shared library
+(facts/cloudkit.md §1.12), and one that is moved keeps its name. An account has few zones, so asking the index
+of (zone, name) in each costs less than another index would."""
 
 
 def _query(connection: apsw.Connection) -> Callable[..., Any]:
@@ -148,13 +156,6 @@ def note_listed(connection: apsw.Connection, zone: int, name: str, start_rank: i
     )
 
 
-_IN_SIGHT = (
-    "NOT (a.hidden OR a.deleted OR a.expunged"
-    " OR a.burst <> '' AND a.burst_flags & 2 AND NOT a.burst_flags & 24)"
-)
-"""What Apple's list of all photos holds; burstFlags as in tree/layout.py."""
-
-
 class Counts(msgspec.Struct, frozen=True):
     """How many photos of a zone its newest listing saw where, to be compared with iCloud's counts."""
 
@@ -168,7 +169,7 @@ class Counts(msgspec.Struct, frozen=True):
 
 def counts(connection: apsw.Connection, zone: int) -> Counts:
     visible, hidden, deleted, bursts = _query(connection)(
-        f"SELECT count(*) FILTER (WHERE {_IN_SIGHT}),"
+        f"SELECT count(*) FILTER (WHERE {is_in_sight('a')}),"
         " count(*) FILTER (WHERE hidden AND NOT deleted), count(*) FILTER (WHERE deleted),"
         " count(*) FILTER (WHERE burst <> '' AND NOT (hidden OR deleted))"
         # +: along the table. By the index on the zone it would be a hunt that takes fifteen times as long.
@@ -197,12 +198,13 @@ def note_album_excess(connection: apsw.Connection, zone: int, photos: int) -> No
 
 
 def albums_with_members(connection: apsw.Connection, zone: int) -> dict[str, int]:
-    """Every album of a zone that is not deleted, and how many photos in sight it is known to hold."""
+    """Every album of a zone that is not deleted, and how many photos in sight it is known to hold,
+    of whatever library."""
     return dict(
         _query(connection)(
             "SELECT b.name, (SELECT count(*) FROM relation r"
-            " JOIN asset a ON a.zone = r.zone AND a.name = r.asset"
-            f" WHERE r.zone = b.zone AND r.album = b.name AND {_IN_SIGHT})"
+            " WHERE r.zone = b.zone AND r.album = b.name AND EXISTS"
+            f" (SELECT 1 FROM {NAMED.format('r.asset')} WHERE {is_in_sight('a')}))"
             " FROM album b WHERE b.zone = ? AND b.kind = 0 AND NOT b.deleted",
             (zone,),
         )
@@ -214,7 +216,7 @@ def listed_members(connection: apsw.Connection, zone: int, album: str) -> int:
     are in sight."""
     row = _query(connection)(
         "SELECT count(*) FROM relation r JOIN asset a ON a.zone = r.zone AND a.name = r.asset"
-        f" WHERE r.zone = ? AND r.album = ? AND {_IN_SIGHT}",
+        f" WHERE r.zone = ? AND r.album = ? AND {is_in_sight('a')}",
         (zone, album),
     ).fetchone()
     return int(row[0])
@@ -236,6 +238,33 @@ def members_are_due(connection: apsw.Connection, zone: int) -> bool:
 
 def set_members_due(connection: apsw.Connection, zone: int, *, due: bool) -> None:
     connection.execute("UPDATE zone SET members_due = ? WHERE id = ?", (due, zone))
+
+
+def set_all_members_due(connection: apsw.Connection) -> None:
+    """Photos came that may be in albums of any library."""
+    connection.execute("UPDATE zone SET members_due = 1")
+
+
+def relations_are_read(connection: apsw.Connection, zone: int) -> bool:
+    """Whether the zone's history was read for relations since its last listing began."""
+    row = _query(connection)(
+        "SELECT relations_read = listing FROM zone WHERE id = ?", (zone,)
+    ).fetchone()
+    return row is not None and bool(row[0])
+
+
+def set_relations_read(connection: apsw.Connection, zone: int) -> None:
+    connection.execute("UPDATE zone SET relations_read = listing WHERE id = ?", (zone,))
+
+
+def has_foreign_members(connection: apsw.Connection, zone: int) -> bool:
+    """Whether an album of the zone is known to hold a photo that is not of the zone, or nowhere."""
+    row = _query(connection)(
+        "SELECT EXISTS (SELECT 1 FROM relation r WHERE +r.zone = ?1"
+        " AND NOT EXISTS (SELECT 1 FROM asset a WHERE a.zone = ?1 AND a.name = r.asset))",
+        (zone,),
+    ).fetchone()
+    return bool(row[0])
 
 
 # -- records that are owed -----------------------------------------------------------------------
@@ -307,8 +336,8 @@ def owed_count(connection: apsw.Connection) -> int:
 # A page is looked up with one query a kind and written with one statement a kind, not record by record
 # (figures: tree/placing.py).
 
-_MASTER_COLUMNS = "filename, uti, resources, width, height, modified"
-_MASTER_RESOURCES = 2
+_MASTER_COLUMNS = ", ".join(merging.MASTER.columns)
+_MASTER_RESOURCES = merging.MASTER.columns.index("resources")
 
 
 def store_masters(
@@ -317,8 +346,13 @@ def store_masters(
     listing: int,
     masters: Sequence[Master],
     touched: Touched,
-) -> None:
-    """Store the masters of a page; the assets of those that changed are touched."""
+    *,
+    asked_for: bool = False,
+) -> list[str]:
+    """Store the masters of a page; the assets of those that changed are touched.
+
+    Returns the names of those that came in part, to be looked up; ``asked_for``: they are the answer to that.
+    """
     query = _query(connection)
     names = _json([master.name for master in masters])
     known = {
@@ -329,7 +363,7 @@ def store_masters(
             (zone, names),
         )
     }
-    changed, seen_again = [], []
+    changed, seen_again, partial = [], [], []
     for master in masters:
         seen, old = known.get(master.name, (0, None))
         row = [
@@ -340,6 +374,9 @@ def store_masters(
             master.height,
             master.modified,
         ]
+        row, in_part = merging.merged(merging.MASTER, row, old, master.came, asked_for=asked_for)
+        if in_part:
+            partial.append(master.name)
         if row != old:
             changed.append((zone, master.name, *row, listing))
         elif seen != listing:
@@ -349,6 +386,7 @@ def store_masters(
     )
     connection.executemany("UPDATE master SET listing = ? WHERE zone = ? AND name = ?", seen_again)
     _touch_assets_of(query, zone, [str(row[1]) for row in changed], touched)
+    return partial
 
 
 def _touch_assets_of(
@@ -361,12 +399,8 @@ def _touch_assets_of(
         touched.assets[asset] = None
 
 
-_ASSET_COLUMNS = (
-    "master, taken, added, zone_offset, time_zone, favorite, hidden, deleted, expunged, subtype,"
-    " subtype_v2, burst, burst_flags, adjustment, render_type, width, height, duration, caption,"
-    " description, keywords, latitude, longitude, altitude, resources, created, modified"
-)
-_ASSET_NAMES = [name.strip() for name in _ASSET_COLUMNS.split(",")]
+_ASSET_NAMES = merging.ASSET.columns
+_ASSET_COLUMNS = ", ".join(_ASSET_NAMES)
 _HIDDEN, _DELETED = _ASSET_NAMES.index("hidden"), _ASSET_NAMES.index("deleted")
 _RESOURCES = _ASSET_NAMES.index("resources")
 _ASSET_MARKS = ", ".join("?" * len(_ASSET_NAMES))
@@ -379,8 +413,13 @@ def store_assets(
     listing: int,
     assets: Sequence[Asset],
     touched: Touched,
-) -> None:
-    """Store the assets of a page; those that are new or changed are touched."""
+    *,
+    asked_for: bool = False,
+) -> list[str]:
+    """Store the assets of a page; those that are new or changed are touched.
+
+    Returns the names of those that came in part, to be looked up; ``asked_for``: they are the answer to that.
+    """
     query = _query(connection)
     names = _json([asset.name for asset in assets])
     known = {
@@ -391,11 +430,14 @@ def store_assets(
             (zone, names),
         )
     }
-    new, changed, seen_again = [], [], []
+    new, changed, seen_again, partial = [], [], [], []
     came_back = False
     for asset in assets:
         ident, seen, old = known.get(asset.name, (0, 0, None))
         row = _asset_row(asset, old[_RESOURCES] if old else None)
+        row, in_part = merging.merged(merging.ASSET, row, old, asset.came, asked_for=asked_for)
+        if in_part:
+            partial.append(asset.name)
         if old is None:
             new.append((zone, asset.name, listing, *row))
         elif row != old:
@@ -415,6 +457,7 @@ def store_assets(
     if came_back:
         set_members_due(connection, zone, due=True)
     _touch_assets(query, zone, [str(row[1]) for row in new], touched)
+    return partial
 
 
 def _is_out_of_sight(row: Sequence[Any]) -> bool:
@@ -429,6 +472,28 @@ def _touch_assets(
         (zone, _json(names)),
     ):
         touched.assets[ident] = None
+
+
+def _touch_named(query: Callable[..., Any], names: Sequence[str], touched: Touched) -> None:
+    """Touch the photos of these names in every library."""
+    for (ident,) in query(
+        f"SELECT a.id FROM json_each(?) j CROSS JOIN {NAMED.format('j.value')}", (_json(names),)
+    ):
+        touched.assets[ident] = None
+
+
+def touch_namesakes(connection: apsw.Connection, touched: Touched) -> None:
+    """A photo that is in two libraries under one name is in its albums in one of them: when one of the two
+    changes, both are placed, together and before all others."""
+    both: dict[int, None] = {}
+    for one, other in _query(connection)(
+        "SELECT t.id, a.id FROM json_each(?) j CROSS JOIN asset t ON t.id = j.value"
+        f" CROSS JOIN {NAMED.format('t.name')} WHERE a.zone <> t.zone",
+        (_json(list(touched.assets)),),
+    ):
+        both |= {one: None, other: None}
+    if both:
+        touched.assets = {**both, **touched.assets}
 
 
 def _asset_row(asset: Asset, known: str | None) -> list[Any]:
@@ -500,30 +565,53 @@ def _json(value: object) -> str:
 
 
 def store_album(
-    connection: apsw.Connection, zone: int, listing: int, album: Album, touched: Touched
-) -> None:
-    row = (album.title, album.kind, album.parent, int(album.deleted))
+    connection: apsw.Connection,
+    zone: int,
+    listing: int,
+    album: Album,
+    touched: Touched,
+    *,
+    asked_for: bool = False,
+) -> bool:
+    """Store an album. Returns whether it came in part and is to be looked up; one that nothing is known of
+    is not stored then: it would be an untitled album at the top."""
     query = _query(connection)
     old = query(
-        "SELECT title, kind, parent, deleted FROM album WHERE zone = ? AND name = ?",
+        f"SELECT {', '.join(merging.ALBUM.columns)} FROM album WHERE zone = ? AND name = ?",
         (zone, album.name),
     ).fetchone()
+    row: list[Any] = [
+        album.title,
+        album.kind,
+        album.parent,
+        int(album.deleted),
+        album.position,
+        album.created,
+        album.modified,
+    ]
+    in_part = False
+    if old is not None:
+        row, in_part = merging.merged(merging.ALBUM, row, old, album.came, asked_for=asked_for)
+    elif album.came is not None and album.came.isdisjoint({"title", "kind"}):
+        return True
     query(
-        "INSERT INTO album (zone, name, title, kind, parent, deleted, position, created, modified,"
-        " listing) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (zone, name) DO UPDATE SET"
+        "INSERT INTO album (zone, name, listing, title, kind, parent, deleted, position, created,"
+        " modified) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (zone, name) DO UPDATE SET"
         # A name is given once and kept, until the album is called or lies somewhere else.
         " dirname = CASE WHEN (title, parent) = (excluded.title, excluded.parent) THEN dirname"
         " ELSE '' END,"
         " title = excluded.title, kind = excluded.kind, parent = excluded.parent,"
         " deleted = excluded.deleted, position = excluded.position, created = excluded.created,"
         " modified = excluded.modified, listing = excluded.listing",
-        (zone, album.name, *row, album.position, album.created, album.modified, listing),
+        (zone, album.name, listing, *row),
     )
-    if old != row:
+    # What its directory depends on: title, kind, folder, and whether it is deleted.
+    if old is None or list(old[:4]) != row[:4]:
         touched.albums[album.name] = None
-    if old is None or old[2:] != row[2:]:
+    if old is None or list(old[2:4]) != row[2:4]:
         # It may have lain in a deleted folder until now, where no list leads to: with its members.
         set_members_due(connection, zone, due=True)
+    return in_part
 
 
 def store_relations(
@@ -550,7 +638,7 @@ def store_relations(
         [(zone, r.asset, r.album, r.created, listing) for r in living],
     )
     news = [r.asset for r in living if known.get((r.asset, r.album)) != r.created]
-    _touch_assets(query, zone, news, touched)
+    _touch_named(query, news, touched)
     for relation in relations:
         if relation.deleted:
             remove_relation(connection, zone, relation.asset, relation.album, touched)
@@ -571,12 +659,15 @@ def bury(connection: apsw.Connection, zone: int, name: str, touched: Touched) ->
 
 
 def remove_asset(connection: apsw.Connection, zone: int, name: str, touched: Touched) -> None:
-    row = _query(connection)(
+    """Its places in albums stay: they may be those of a photo of that name in another library, and when
+    they go, iCloud says so by itself."""
+    query = _query(connection)
+    row = query(
         "DELETE FROM asset WHERE zone = ? AND name = ? RETURNING id", (zone, name)
     ).fetchone()
     if row is not None:
         touched.assets[row[0]] = None
-        connection.execute("DELETE FROM relation WHERE zone = ? AND asset = ?", (zone, name))
+        _touch_named(query, [name], touched)
 
 
 def remove_master(connection: apsw.Connection, zone: int, name: str, touched: Touched) -> None:
@@ -597,7 +688,7 @@ def remove_album(connection: apsw.Connection, zone: int, name: str, touched: Tou
                 "DELETE FROM relation WHERE zone = ? AND album = ? RETURNING asset", (zone, name)
             )
         ]
-        _touch_assets(query, zone, members, touched)
+        _touch_named(query, members, touched)
 
 
 def remove_relation(
@@ -606,7 +697,7 @@ def remove_relation(
     query = _query(connection)
     query("DELETE FROM relation WHERE zone = ? AND asset = ? AND album = ?", (zone, asset, album))
     if connection.changes():
-        _touch_assets(query, zone, [asset], touched)
+        _touch_named(query, [asset], touched)
 
 
 Kind = Literal["relation", "asset", "master", "album"]

@@ -30,6 +30,11 @@ def history_token_key(zone_name: str) -> str:
     return f"history_token:{zone_name}"
 
 
+def relations_token_key(zone_name: str) -> str:
+    """Where the place in a zone's history lies up to which it was read for relations."""
+    return f"relations_token:{zone_name}"
+
+
 def database_token_key(area: str) -> str:
     """Where the token of an area's last complete look at its changed zones lies."""
     return f"database_token:{area}"

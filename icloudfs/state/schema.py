@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 import apsw
 
-VERSION = 5
+VERSION = 6
 
 _VERSION_1 = """
 -- What does not fit anywhere else. 'sync_token:{zone name}' is the token that follows the last page of
@@ -391,6 +391,30 @@ CREATE INDEX owed_by_asked ON owed (zone, asked);
 ALTER TABLE sync_runs ADD COLUMN refused TEXT NOT NULL DEFAULT '[]';
 """
 
+_RELATIONS_OF_ANY_LIBRARY = """
+-- CPLContainerRelation: the asset is in the album. zone: the album's; the asset may be of another one
+-- (tree/memberships.py), so the photo comes first in the key. Either may still be unknown. created decides
+-- who keeps a plain name in an album.
+CREATE TABLE relation_of_any_library (
+    zone    INTEGER NOT NULL REFERENCES zone ON DELETE CASCADE,
+    asset   TEXT NOT NULL,
+    album   TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    listing INTEGER NOT NULL,
+    PRIMARY KEY (asset, album, zone)
+) STRICT, WITHOUT ROWID;
+INSERT INTO relation_of_any_library SELECT zone, asset, album, created, listing FROM relation;
+DROP TABLE relation;
+ALTER TABLE relation_of_any_library RENAME TO relation;
+CREATE INDEX relation_by_album ON relation (zone, album);
+
+-- The number of the listing after which a zone's whole history was read for relations; 0: never
+-- (sync/foreign_members.py).
+ALTER TABLE zone ADD COLUMN relations_read INTEGER NOT NULL DEFAULT 0;
+-- What was listed before lacks the photos of a shared library in own albums.
+UPDATE zone SET members_due = 1;
+"""
+
 Migration = Callable[[apsw.Connection], None]
 
 
@@ -414,12 +438,17 @@ def _note_what_is_refused(connection: apsw.Connection) -> None:
     connection.execute(_WHAT_IS_REFUSED)
 
 
+def _let_relations_name_any_library(connection: apsw.Connection) -> None:
+    connection.execute(_RELATIONS_OF_ANY_LIBRARY)
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     _create,
     _remember_hashed_files,
     _note_what_lists_leave_out,
     _take_contents_as_apple_has_them,
     _note_what_is_refused,
+    _let_relations_name_any_library,
 )
 """``MIGRATIONS[n]`` takes a database from version n to n + 1. Never change one that was released."""
 

@@ -9,6 +9,7 @@ import apsw
 import msgspec
 
 from icloudfs.state import catalogue, metadata, refusals
+from icloudfs.state.sight import is_visible
 
 
 class Counts(msgspec.Struct, frozen=True):
@@ -175,21 +176,21 @@ def knows_a_library(connection: apsw.Connection) -> bool:
 
 def visible_photos(connection: apsw.Connection) -> int:
     """How many are neither hidden nor deleted: a small part of what ``summarise`` takes."""
-    total, hidden, deleted = _photos(connection.execute)
-    return total - hidden - deleted
+    return _photos(connection.execute)[1]
 
 
-def _photos(query: Callable[..., Any]) -> tuple[int, int, int]:
-    """All, those hidden, and those deleted."""
-    total, hidden, deleted = query(
-        "SELECT count(*), count(*) FILTER (WHERE hidden AND NOT deleted),"
-        " count(*) FILTER (WHERE deleted) FROM asset"
+def _photos(query: Callable[..., Any]) -> tuple[int, int, int, int]:
+    """All, those visible, those hidden, and those deleted; what is expunged is none of the three."""
+    total, visible, hidden, deleted = query(
+        f"SELECT count(*), count(*) FILTER (WHERE {is_visible('a')}),"
+        " count(*) FILTER (WHERE a.hidden AND NOT a.deleted AND NOT a.expunged),"
+        " count(*) FILTER (WHERE a.deleted AND NOT a.expunged) FROM asset a"
     ).fetchone()
-    return total, hidden, deleted
+    return total, visible, hidden, deleted
 
 
 def _counts(query: Callable[..., Any]) -> Counts:
-    total, hidden, deleted = _photos(query)
+    total, visible, hidden, deleted = _photos(query)
     by_status = dict(
         query(
             "SELECT c.status, count(*) FROM content c JOIN asset a ON a.checksum = c.checksum"
@@ -214,7 +215,7 @@ def _counts(query: Callable[..., Any]) -> Counts:
     ).fetchone()
     return Counts(
         total=total,
-        visible=total - hidden - deleted,
+        visible=visible,
         hidden=hidden,
         deleted=deleted,
         pending=total - downloaded - failed,

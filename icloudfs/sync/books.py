@@ -49,11 +49,16 @@ class Books:
         zone: StoredZone,
         records: tuple[Record, ...],
         then: Callable[[apsw.Connection], None] | None = None,
+        *,
+        asked_for: bool = False,
     ) -> None:
-        """Store a page and do ``then`` in one transaction; tell the kernel when it is done."""
+        """Store a page and do ``then`` in one transaction; tell the kernel when it is done.
+
+        ``asked_for`` as in ``store_page``.
+        """
 
         def transaction(connection: apsw.Connection) -> list[Change]:
-            stored = store_page(connection, self.tree, zone, records)
+            stored = store_page(connection, self.tree, zone, records, asked_for=asked_for)
             if then is not None:
                 then(connection)
             self.figures.seen += stored.assets

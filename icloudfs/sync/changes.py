@@ -23,11 +23,11 @@ from icloudfs.sync.refusals import CHANGES, Refused, code_and_reason
 
 log = logging.getLogger(__name__)
 
-_MOST_PAGES = 100_000
+MOST_PAGES = 100_000
 """A history of 7,300 photos has 450 pages (facts/cloudkit.md §1.7); a log without end is a mistake."""
 
 
-_MOST_PAGES_WITHOUT_PROGRESS = 50
+MOST_PAGES_WITHOUT_PROGRESS = 50
 """Empty pages that lead nowhere: with the same token again and again there is nothing to wait for."""
 
 
@@ -70,7 +70,7 @@ async def follow(books: Books, positions: Iterable[Position]) -> dict[int, ZoneE
             by_area.setdefault(zone.zone.area, {})[zone.id] = position
     for area, pending in by_area.items():
         apart: set[Area] = set()
-        for _ in range(_MOST_PAGES):
+        for _ in range(MOST_PAGES):
             if not pending:
                 break
             await _follow_one_page(books, area, pending, errors, apart)
@@ -116,7 +116,7 @@ async def _follow_one_page(
         await _store(books, position, page)
         if not page.more_coming:
             del pending[position.zone.id]
-        elif position.stuck > _MOST_PAGES_WITHOUT_PROGRESS:
+        elif position.stuck > MOST_PAGES_WITHOUT_PROGRESS:
             errors[position.zone.id] = ZoneError(ZoneProblem.TRANSIENT, "NO_PROGRESS")
             del pending[position.zone.id]
 

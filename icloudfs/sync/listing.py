@@ -40,7 +40,7 @@ from icloudfs.errors import ProtocolError, one_error
 from icloudfs.progress import Progress
 from icloudfs.state import catalogue, metadata
 from icloudfs.state.catalogue import Counts, StoredZone, Touched
-from icloudfs.sync import indexing, lists
+from icloudfs.sync import foreign_members, indexing, lists
 from icloudfs.sync.books import Books
 from icloudfs.sync.changes import Position, follow, is_gone, needs_listing
 from icloudfs.sync.counting import counted
@@ -121,6 +121,8 @@ class Listing:
             await self._replay()
             short = await self._find_what_slipped_through()
         await self._note_excess(short)
+        if self._zone.listed:
+            await foreign_members.read_again(self._books, self._zone)
         await self._remove_unseen()
         await self._settle_names()
         await self._finish()
@@ -558,7 +560,7 @@ class Listing:
     ) -> None:
         answered = {record.name: record for record in records}
         there = [record for record in records if not isinstance(record, Tombstone)]
-        await self._books.store(self._zone, tuple(there))
+        await self._books.store(self._zone, tuple(there), asked_for=True)
 
         def transaction(connection: apsw.Connection) -> list[Change]:
             touched = Touched()
@@ -608,9 +610,12 @@ class Listing:
                 metadata.move_token(connection, from_, metadata.sync_token_key(self._name))
             metadata.forget_listing(connection, self._name)
             catalogue.set_listed(connection, self._zone.id)
+            if reached:
+                catalogue.set_relations_read(connection, self._zone.id)
             # A photo that left an album between two pages of it pulled the others up, and one slipped
             # through: no log tells.
-            catalogue.set_members_due(connection, self._zone.id, due=True)
+            # And the albums of a library may hold photos of another one.
+            catalogue.set_all_members_due(connection)
 
         await self._books.database.write(transaction)
         self._zone = msgspec.structs.replace(self._zone, listed=True)

@@ -7,6 +7,7 @@ page, a photo that leaves it pulls the others up.
 
 So at such times the albums' counts are compared with ours. A count may be larger than its list for good
 (facts/cloudkit.md §1.12): an album is listed again only if its list has photos behind as many as we know of.
+What is missing then may be of the shared library: it is looked for in the history (``foreign_members``).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from icloudfs.apple import member_count_id
 from icloudfs.apple.decode import Page
 from icloudfs.state import catalogue, metadata
 from icloudfs.state.catalogue import StoredZone
-from icloudfs.sync import lists
+from icloudfs.sync import foreign_members, lists
 from icloudfs.sync.books import Books
 from icloudfs.sync.changes import Position, follow
 from icloudfs.sync.counting import counted
@@ -36,29 +37,48 @@ async def complete_albums(books: Books, zone: StoredZone) -> None:
     parts = books.refusals.of_zone(zone.zone)
     if parts.is_withheld(CHANGES) or not catalogue.members_are_due(reader, zone.id):
         return
+    complete = True
     for _ in range(_ROUNDS):
         counts = await _short_albums(books, zone)
         if counts is None:
-            return  # still due when iCloud counts again
+            # Still due when iCloud counts again. What no count can tell of is looked for at once.
+            if foreign_members.may_be_missing(reader, zone):
+                await foreign_members.read(books, zone)
+            return
         for album, count in counts.items():
             known = await books.database.read(
                 partial(catalogue.listed_members, zone=zone.id, album=album)
             )
             if await _list_members(books, zone, album, known, _behind(count)):
                 await _list_members(books, zone, album, 0, count, wanted=count)
+        if await books.database.read(partial(_want_history, zone=zone, counts=counts)):
+            complete = await foreign_members.read(books, zone)
         if await _is_quiet(books, zone):
-            await _settle(books, zone, counts)
+            await _settle(books, zone, counts, due=not complete)
             return
 
 
-async def _settle(books: Books, zone: StoredZone, counts: dict[str, int]) -> None:
+def _want_history(connection: apsw.Connection, *, zone: StoredZone, counts: dict[str, int]) -> bool:
+    """Whether albums count more than lists gave, and photos of another library may be what is missing."""
+    return bool(
+        counts
+        and foreign_members.may_be_missing(connection, zone)
+        and _excess(connection, zone, counts)
+    )
+
+
+def _excess(connection: apsw.Connection, zone: StoredZone, counts: dict[str, int]) -> int:
+    """How many photos albums are counted to hold beyond those that we know of."""
+    here = catalogue.albums_with_members(connection, zone.id)
+    return sum(max(0, count - here.get(album, count)) for album, count in counts.items())
+
+
+async def _settle(books: Books, zone: StoredZone, counts: dict[str, int], *, due: bool) -> None:
     """Every list was read to its end while nothing changed: what the counts hold beyond that is an excess."""
 
     def transaction(connection: apsw.Connection) -> None:
-        here = catalogue.albums_with_members(connection, zone.id)
-        excess = sum(max(0, count - here.get(album, count)) for album, count in counts.items())
-        catalogue.note_album_excess(connection, zone.id, excess)
-        catalogue.set_members_due(connection, zone.id, due=False)
+        catalogue.note_album_excess(connection, zone.id, _excess(connection, zone, counts))
+        catalogue.set_members_due(connection, zone.id, due=due)
 
     await books.database.write(transaction)
 

@@ -73,6 +73,6 @@ async def ask_for_owed(books: Books, zone: StoredZone) -> None:
             zone, listing=catalogue.zone_by_id(reader, zone.id).listing
         )
         note = partial(catalogue.note_asked, zone=zone.id, names=names, turn=turn)
-        await books.store(current, records, note)
+        await books.store(current, records, note, asked_for=True)
         if all(isinstance(record, Refused) for record in records):
             return

@@ -47,16 +47,23 @@ def store_page(
     tree: Tree,
     zone: StoredZone,
     records: Sequence[Record],
+    *,
+    asked_for: bool = False,
 ) -> Stored:
-    """Store the records of one page and place what they touch, in the caller's transaction."""
+    """Store the records of one page and place what they touch, in the caller's transaction.
+
+    ``asked_for``: they are the answer to a look-up of these very records, and as whole as they get.
+    """
     page = _newest_of_each(records)
     touched = Touched()
     there = connection, zone.id, zone.listing
     assets = _all(page, Asset)
-    catalogue.store_masters(*there, _all(page, Master), touched)
-    catalogue.store_assets(*there, assets, touched)
+    masters = _all(page, Master)
+    in_part = catalogue.store_masters(*there, masters, touched, asked_for=asked_for)
+    in_part += catalogue.store_assets(*there, assets, touched, asked_for=asked_for)
     for album in _all(page, Album):
-        catalogue.store_album(*there, album, touched)
+        if catalogue.store_album(*there, album, touched, asked_for=asked_for):
+            in_part.append(album.name)
     catalogue.store_relations(*there, _all(page, Relation), touched)
     for tombstone in _all(page, Tombstone):
         catalogue.bury(connection, zone.id, tombstone.name, touched)
@@ -64,6 +71,8 @@ def store_page(
     catalogue.settle_debts(connection, zone.id, [record.name for record in page])
     for record in refused:
         _owe(connection, zone, record)
+    for name in in_part:
+        catalogue.owe(connection, zone.id, name, "it came with fewer fields than were asked for")
     for name, why in _to_look_up(page):
         catalogue.owe(connection, zone.id, name, why)
     # A photo that is restored or shown again comes alone. If that happens while the library is listed, it
@@ -111,6 +120,7 @@ def place(
     connection: apsw.Connection, tree: Tree, zone: StoredZone, touched: Touched
 ) -> list[Change]:
     """Make the tree equal to the rows that were touched."""
+    catalogue.touch_namesakes(connection, touched)
     placing = Placing(connection, views=tree.views, now=tree.clock(), first_listing=not zone.listed)
     placing.place_albums(zone.id, touched.albums)
     placing.place_photos(touched.assets)

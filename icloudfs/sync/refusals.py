@@ -48,6 +48,8 @@ LIBRARY = "library"
 CHANGES = "changes"
 COUNTS = "counts"
 LOOKUP = "lookup"
+HISTORY = "history"
+"""Of a zone: its whole history, where lists do not tell all (sync/foreign_members.py)."""
 INDEXING = "indexing"
 ALBUMS = "albums"
 _ENOUGH = 5
@@ -61,6 +63,7 @@ _TOLD = {
     CHANGES: "the changes",
     COUNTS: "the counts",
     LOOKUP: "single records",
+    HISTORY: "the history of albums",
     INDEXING: "how far it is indexed",
     ALBUMS: "the list of albums",
     f"{_LIST}ALL": "the list of photos",

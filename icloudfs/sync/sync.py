@@ -369,6 +369,7 @@ class Sync:
             refusals.forget_zone(connection, zone.area, zone.name)
             metadata.remove_token(connection, metadata.sync_token_key(zone.name))
             metadata.forget_listing(connection, zone.name)
+            metadata.remove_token(connection, metadata.relations_token_key(zone.name))
 
         await self._database.write(last)
 

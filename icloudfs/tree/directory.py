@@ -12,6 +12,7 @@ import apsw
 import msgspec
 
 from icloudfs.apple.records import Area, Rendition, Zone
+from icloudfs.state.sight import is_visible
 from icloudfs.tree import numbers
 
 ROOT = 1
@@ -181,24 +182,31 @@ class Directory:
         """The files of the photos that were added last, the last first."""
         rows = self._connection.cursor().execute(
             "SELECT i.ino FROM asset a JOIN inode i ON i.asset = a.id"
-            " WHERE NOT (a.hidden OR a.deleted OR a.expunged) ORDER BY a.added DESC LIMIT ?",
+            f" WHERE {is_visible('a')} ORDER BY a.added DESC LIMIT ?",
             (limit,),
         )
         return [int(str(ino)) for (ino,) in rows.fetchall()]
 
     def albums(self) -> Iterator[tuple[str, int]]:
-        """Every album that is shown, by its path below ``Albums``, and how many photos it holds."""
+        """Every album that is shown, by its path below ``Albums``, and how many photos its directory holds:
+        a folder that has albums alone holds none, and is left out."""
         rows = self._connection.cursor().execute(
-            "SELECT z.name, b.name, (SELECT count(*) FROM relation r"
-            " JOIN asset a ON a.zone = r.zone AND a.name = r.asset"
-            " WHERE r.zone = b.zone AND r.album = b.name"
-            " AND NOT (a.hidden OR a.deleted OR a.expunged))"
-            " FROM album b JOIN zone z ON z.id = b.zone WHERE NOT b.deleted"
+            "SELECT z.name, b.name FROM album b JOIN zone z ON z.id = b.zone WHERE NOT b.deleted"
         )
-        for zone, album, photos in rows.fetchall():
-            for path in self.places(numbers.of_album(str(zone), str(album))):
-                if photos:
-                    yield path.removeprefix("Albums/"), int(str(photos))
+        for zone, album in rows.fetchall():
+            ino = numbers.of_album(str(zone), str(album))
+            photos = self._photos_in(ino)
+            for path in self.places(ino) if photos else ():
+                yield path.removeprefix("Albums/"), photos
+
+    def _photos_in(self, ino: int) -> int:
+        """How many photos have files in a directory; those of directories in it do not count."""
+        row = self._execute(
+            "SELECT count(DISTINCT i.asset) FROM dirent d JOIN inode i ON i.ino = d.ino"
+            " WHERE d.parent = ?",
+            (ino,),
+        ).fetchone()
+        return 0 if row is None else int(str(row[0]))
 
     def file(self, ino: int) -> File | None:
         """What it takes to read file ``ino``; None for a directory or an unknown number."""

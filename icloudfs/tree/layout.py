@@ -14,6 +14,7 @@ import msgspec
 
 from icloudfs.apple.records import SUBSTITUTES, UNKNOWN_SIZE, Rendition
 from icloudfs.apple.wire import PRIMARY_ZONE
+from icloudfs.state.sight import BURST_CHOSEN, BURST_NOT_SELECTED
 from icloudfs.tree import names
 from icloudfs.tree.directory import ON_ASSET, WIRE_PREFIX
 from icloudfs.tree.names import Stem
@@ -58,9 +59,6 @@ _PANORAMA, _SLO_MO, _TIME_LAPSE = 1, 100, 101
 _LIVE, _SCREENSHOT = 2, 3
 # adjustmentRenderType
 _PORTRAIT, _LONG_EXPOSURE = 2, 4
-# burstFlags. The facts name the field only; these bits are those that other programs read from Apple's
-# own photo database: 2 not selected, 8 selected by the person, 16 the key photo. What is in doubt is shown.
-_BURST_NOT_SELECTED, _BURST_CHOSEN = 2, 8 | 16
 
 
 class StoredResource(msgspec.Struct, frozen=True, array_like=True):
@@ -133,8 +131,8 @@ class Photo(msgspec.Struct, frozen=True, array_like=True):
         """A frame of a burst that Photos keeps inside the stack."""
         return bool(
             self.burst
-            and self.burst_flags & _BURST_NOT_SELECTED
-            and not self.burst_flags & _BURST_CHOSEN
+            and self.burst_flags & BURST_NOT_SELECTED
+            and not self.burst_flags & BURST_CHOSEN
         )
 
 
@@ -209,8 +207,13 @@ def _extension(rendition: Rendition, content: StoredResource, of: Stem) -> str:
 
 
 def is_visible(photo: Photo) -> bool:
-    """Whether it is where photos are looked for: neither hidden nor deleted."""
+    """Whether it is where photos are looked for: neither hidden nor deleted. In SQL: ``state/sight``."""
     return not (photo.hidden or photo.deleted or photo.expunged)
+
+
+def is_in_sight(photo: Photo) -> bool:
+    """Whether it is in a month and in albums: visible, and not kept by its burst. In SQL: ``state/sight``."""
+    return is_visible(photo) and not photo.is_burst_reject
 
 
 def library(photo: Photo) -> View:

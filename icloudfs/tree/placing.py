@@ -26,7 +26,8 @@ import apsw
 import msgspec
 
 from icloudfs.apple.records import Rendition
-from icloudfs.tree import layout, names, numbers
+from icloudfs.state import catalogue
+from icloudfs.tree import layout, memberships, names, numbers
 from icloudfs.tree.albums import ALBUM, Albums
 from icloudfs.tree.changes import Change
 from icloudfs.tree.claims import WHOLE_LIBRARY, Claims, Held
@@ -64,17 +65,20 @@ SELECT d.ino, d.parent, d.name
 """
 
 _ALBUMS = f"""
-SELECT a.id, r.album
-  FROM json_each(?) j CROSS JOIN asset a ON a.id = j.value
-  JOIN relation r ON r.zone = a.zone AND r.asset = a.name
+SELECT t.id, r.zone, r.album
+  FROM json_each(?) j CROSS JOIN asset t ON t.id = j.value
+ CROSS JOIN relation r ON r.asset = t.name
   JOIN album b ON b.zone = r.zone AND b.name = r.album
- WHERE b.kind = {ALBUM}
+ WHERE b.kind = {ALBUM} AND {memberships.is_of("t")}
 """
 
 _decode_resources = msgspec.json.Decoder(Resources).decode
 
 Place = tuple[int, int]
 """A directory that a photo belongs to, and the scope that its name there is judged in."""
+
+Membership = tuple[int, str]
+"""An album, and the zone that it is of: not always the photo's."""
 
 Entry = tuple[int, bytes]
 """A directory and a name in it."""
@@ -91,7 +95,7 @@ class _Stored(msgspec.Struct, frozen=True):
     """By rendition: number and (mode, size, mtime, ctime, nlink, checksum)."""
     entries: dict[int, set[Entry]]
     """By inode."""
-    albums: list[str]
+    albums: list[Membership]
     held: Held
 
 
@@ -152,14 +156,17 @@ class Placing:
     def place_together(self, assets: list[int]) -> None:
         """The same for photos that may swap names among each other."""
         found = self._look_up(assets)
+        # Who goes leaves its names to who comes: a photo that is moved keeps them.
+        for asset in set(assets).difference(stored.photo.id for stored in found):
+            self._remove_photo(asset)
         plans = [self._plan(stored) for stored in found]
         self._claims.read_ahead(name for plan in plans for name in _new_names(plan))
+        for plan in plans:
+            self._leave_scopes(plan)
         self._number_new_files(plans)
         for plan in plans:
             self._place(plan)
         self._write()
-        for asset in set(assets).difference(stored.photo.id for stored in found):
-            self._remove_photo(asset)
 
     def place_albums(self, zone: int, albums: Iterable[str]) -> None:
         """Put the directories of these albums and folders, and all in them, where they belong."""
@@ -194,9 +201,9 @@ class Placing:
         if inodes:
             for ino, parent, name in self._execute(_ENTRIES, (ids,)):
                 entries.setdefault(ino, set()).add((parent, name))
-        albums: dict[int, list[str]] = {}
-        for asset, album in self._execute(_ALBUMS, (ids,)):
-            albums.setdefault(asset, []).append(album)
+        albums: dict[int, list[Membership]] = {}
+        for asset, zone, album in self._execute(_ALBUMS, (ids,)):
+            albums.setdefault(asset, []).append((zone, album))
         held = self._claims.held_by(assets)
         found = []
         for *fields, zone, checksum, filename, month in self._execute(_PHOTOS, (ids,)):
@@ -218,7 +225,7 @@ class Placing:
         return [
             asset
             for (asset,) in self._execute(
-                "SELECT a.id FROM relation r JOIN asset a ON a.zone = r.zone AND a.name = r.asset"
+                f"SELECT a.id FROM relation r CROSS JOIN {catalogue.NAMED.format('r.asset')}"
                 " WHERE r.zone = ? AND r.album = ?",
                 (zone, album),
             )
@@ -244,27 +251,31 @@ class Placing:
         named = {
             scope: plan.naming.decide(self._claims, scope, stored.held) for scope in plan.scopes
         }
-        if stored.held:
-            albums = {self._albums.number(stored.zone, album) for album in stored.albums}
-            self._claims.release_other_scopes(stored.photo.id, stored.held, albums | named.keys())
         self._describe(plan)
         entries = [
             [(at, named[scope][n]) for at, scope in plan.places] for n in range(len(plan.files))
         ]
         self._update(stored, plan.files, entries)
 
+    def _leave_scopes(self, plan: _Plan) -> None:
+        stored = plan.stored
+        if stored.held:
+            albums = {self._albums.number(zone, album) for zone, album in stored.albums}
+            keep = albums | plan.scopes.keys()
+            self._claims.release_other_scopes(stored.photo.id, stored.held, keep)
+
     def _places(self, stored: _Stored, month: int, path: tuple[str, ...]) -> Iterator[Place]:
         photo, views = stored.photo, self._views
         make = self._directories.make_path
         if layout.is_visible(photo):
             home = layout.library(photo)
-            if not photo.is_burst_reject:
+            if layout.is_in_sight(photo):
                 if home in views:
                     make(home, *path)
                     yield month, month
                 if View.ALBUMS in views:
-                    for album in stored.albums:
-                        directory = self._albums.directory(stored.zone, album)
+                    for zone, album in stored.albums:
+                        directory = self._albums.directory(zone, album)
                         if directory is not None:
                             yield directory, directory
             if photo.burst and View.BURSTS in views:

@@ -136,12 +136,12 @@ class _Contest:
         """When each came into the album whose directory is ``scope``; nothing for a month."""
         found: dict[int, int] = {}
         for photo in photos:
-            for album, created in self._connection.execute(
-                "SELECT r.album, r.created FROM asset a"
-                " JOIN relation r ON r.zone = a.zone AND r.asset = a.name WHERE a.id = ?",
-                (photo.id,),
+            for zone, album, created in self._connection.execute(
+                "SELECT z.name, r.album, r.created FROM relation r JOIN zone z ON z.id = r.zone"
+                " WHERE r.asset = ?",
+                (photo.name,),
             ):
-                if numbers.of_album(photo.zone_name, str(album)) == scope:
+                if numbers.of_album(str(zone), str(album)) == scope:
                     found[photo.id] = _integer(created)
         return found
 

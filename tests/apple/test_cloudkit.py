@@ -497,7 +497,22 @@ async def test_albums_that_cannot_be_listed() -> None:
 
 
 async def test_a_marker_that_does_not_move_ends_the_albums() -> None:
-    stuck = json.dumps({"records": [{"recordName": "a", "recordType": "CPLAlbum"}]})
+    album = {"recordName": "a", "recordType": "CPLAlbum", "fields": {"albumType": {"value": 0}}}
+    stuck = json.dumps({"records": [album]})
     stuck = stuck[:-1] + ',"continuationMarker":"m"}'
     recorder = Recorder(*[stuck.encode()] * 5)
     assert len(await Photos(recorder).albums(ZONE)) == 2
+
+
+@pytest.mark.parametrize("left", [{"keep": ["position"]}, {}])
+async def test_a_folder_that_does_not_say_that_it_is_one_is_asked(
+    icloud: ICloud, world: World, left: dict[str, Any]
+) -> None:
+    """What is in it would be asked for never."""
+    primary = (await icloud.photos.zones("private"))[0]
+    expected = await icloud.photos.albums(primary)
+    world.sim.faults.set("query", "partial", type="CPLAlbum", **left)
+    found = await icloud.photos.albums(primary)
+    assert {a.name: (a.title, a.kind) for a in found} == {
+        a.name: (a.title, a.kind) for a in expected
+    }

@@ -63,6 +63,9 @@ def test_a_master() -> None:
         height=3024,
         created=wire.WHEN,
         modified=wire.WHEN + 1,
+        came=frozenset(
+            {"filename", "uti", "width", "height", "resOriginal", "resOriginalVidCompl"}
+        ),
     )
 
 
@@ -148,9 +151,31 @@ def test_what_is_no_record_is_refused(junk: object) -> None:
 
 def test_missing_fields() -> None:
     master = read(wire.envelope("CPLMaster", "m", {}))
-    assert master == Master("m", created=wire.WHEN, modified=wire.WHEN + 1)
-    asset = read({"recordName": "a", "recordType": "CPLAsset"})
-    assert asset == Asset("a")
+    nothing: frozenset[str] = frozenset()
+    assert master == Master("m", created=wire.WHEN, modified=wire.WHEN + 1, came=nothing)
+    asset = read({"recordName": "a", "recordType": "CPLAsset", "fields": {}})
+    assert asset == Asset("a", came=nothing)
+
+
+@pytest.mark.parametrize("kind", ["CPLMaster", "CPLAsset", "CPLAlbum"])
+@pytest.mark.parametrize("fields", [{}, {"fields": None}, {"fields": []}])
+def test_a_record_without_fields_is_no_record_with_empty_ones(kind: str, fields: Json) -> None:
+    assert isinstance(found := read({"recordName": "a", "recordType": kind, **fields}), Refused)
+    assert found.code == decode.INCOMPLETE and found.name == "a"
+
+
+def test_what_came_and_what_did_not() -> None:
+    found = read_asset(
+        isFavorite={"value": None, "type": "INT64"},
+        adjustmentType=None,  # type: ignore[arg-type]
+        captionEnc={"type": "STRING"},
+        locationV2Enc=plist({}),
+        resJPEGFullRes={"value": None, "type": "ASSETID"},
+        resVidMedRes=wire.resource("v"),
+    )
+    assert found.came is not None
+    assert {"favorite", "adjustment", "location", "resJPEGFull", "resVidMed"} <= found.came
+    assert found.came.isdisjoint({"caption", "resVidFull", "keywords"})
 
 
 def test_texts_in_both_types() -> None:

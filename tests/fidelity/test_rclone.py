@@ -101,7 +101,9 @@ class Truth:
     def _behind_pages(self) -> Iterator[tuple[str, str]]:
         """Place and photo of what is at rank 66 to 99 of a hundred of an album, as iCloud lists it."""
         for album in self.albums:
-            listed = [self.entries[name] for name in album["members"]]
+            known = [self.entries[name] for name in album["members"] if name in self.entries]
+            # A list gives those of its own library alone.
+            listed = [entry for entry in known if entry["zone"] == album["zone"]]
             listed = [e for e in listed if not (e["hidden"] or e["deleted"])]
             listed.sort(key=lambda e: (-(e["taken"] or 0), e["asset"]))
             place = "/".join((album["zone"], "Albums", *album["path"]))
@@ -417,6 +419,12 @@ def _is_video_of_edited_live_photo(finding: Finding, truth: Truth) -> bool:
     return _is_only_ours(finding) and ours is not None and ours.rendition == EDITED_LIVE
 
 
+def _is_of_the_shared_library(finding: Finding, truth: Truth) -> bool:
+    """In an own album: a shared library has none."""
+    pair = finding.pair
+    return _is_only_ours(finding) and pair.in_album and pair.zone != "PrimarySync"
+
+
 def _has_no_date(finding: Finding, truth: Truth) -> bool:
     ours, theirs = finding.pair.ours, finding.pair.theirs
     return (
@@ -458,6 +466,11 @@ DIFFERENCES = (
         "rclone does not look for the video of an edited live photo, which is on the asset",
         "facts/cloudkit.md §1.12: resVidComplRes",
         _is_video_of_edited_live_photo,
+    ),
+    Difference(
+        "rclone shows of an album what its list gives, and no list gives photos of the shared library",
+        "facts/cloudkit.md §1.12: 'only changes/zone of that zone tells it'",
+        _is_of_the_shared_library,
     ),
     Difference(
         "a photo without a date is from 1970 in rclone, in icloudfs from when it was added",

@@ -54,6 +54,11 @@ def mount(library: Library, place: Path) -> Iterator[Mount]:
     for name, title, parent, deleted in ALBUMS:
         library.insert("album", zone=1, name=name, title=title, parent=parent, deleted=deleted)
         library.insert("relation", zone=1, asset="A1", album=name)
+    # One of the shared library, in an own album.
+    library.file(ROOT_INO, "theirs")
+    library.insert("zone", id=2, area="shared", name="SharedSync-1")
+    execute("UPDATE asset SET zone = 2, name = 'S1' WHERE id = (SELECT max(id) FROM asset)")
+    library.insert("relation", zone=1, asset="S1", album="two")
     for name, parent, deleted in FOLDERS:
         library.insert("album", zone=1, name=name, kind=3, parent=parent, deleted=deleted)
     library.insert("content", checksum="sum", size=1000, status="downloaded", path="x", sha256="ab")
@@ -92,6 +97,12 @@ def test_every_name(mount: Mount) -> None:
     for name, value in OF_THIS_MACHINE.items():
         assert os.getxattr(photo, name).decode() == value
     assert TAKEN == 1_700_000_000
+
+
+def test_own_albums_of_a_photo_of_the_shared_library(mount: Mount) -> None:
+    theirs = mount.path / "theirs"
+    assert os.getxattr(theirs, "user.icloudfs.library") == b"SharedSync-1"
+    assert os.getxattr(theirs, "user.icloudfs.albums").decode() == "Früher"
 
 
 def test_what_has_no_value_is_not_there(mount: Mount) -> None:

@@ -6,9 +6,11 @@ import base64
 from typing import Any
 
 import httpx
+import pytest
 
 from icloudfs.simulator import Account, LibraryPlan, Simulator
 from icloudfs.simulator.manifest import entry
+from icloudfs.simulator.rows import Gone
 from tests.simulator.browser import Browser, Json
 
 ALL = "CPLAssetAndMasterByAssetDateWithoutHiddenOrDeleted"
@@ -275,3 +277,64 @@ async def test_an_account_without_photos_has_no_personal_library() -> None:
             {"query": {"recordType": "CheckIndexingState"}, "zoneID": {"zoneName": "PrimarySync"}},
         )
         assert answer.json()["serverErrorCode"] == "ZONE_NOT_FOUND"
+
+
+async def test_photos_of_the_shared_library_in_own_albums(sim: Simulator, browser: Browser) -> None:
+    """The relation is in the changes of the album's zone alone; counts include it (facts §1.12)."""
+    primary = sim.cloud.zone("PrimarySync")
+    shared = next(z for z in sim.cloud.zones() if z.name.startswith("SharedSync"))
+    theirs = {asset.name for asset in shared.assets()}
+    history, _ = await browser.history()
+    told = {r["fields"]["itemId"]["value"] for r in history if "itemId" in (r.get("fields") or {})}
+    for title, foreign in (("Best of", 3), ("Together", 5), ("Norway", 0)):
+        album = next(a.name for a in primary.albums() if a.title == title)
+        named = {relation.asset for relation in primary.relations(album)}
+        assert len(named & theirs) == foreign and named <= told
+        page = await browser.query(
+            "CPLContainerRelationLiveByAssetDate", filters={"parentId": album}
+        )
+        listed = {asset["recordName"] for asset in of_type(page, "CPLAsset")}
+        assert listed.isdisjoint(theirs)
+        assert await count(browser, f"CPLContainerRelationNotDeletedByAssetDate:{album}") == [
+            len(listed) + foreign
+        ]
+    everywhere = theirs | {asset.name for asset in primary.assets()}
+    named = {r.asset for album in primary.albums() for r in primary.relations(album.name)}
+    assert len(named - everywhere) == 1, "one relation names a photo that is nowhere"
+
+
+@pytest.mark.parametrize("traceless", [False, True])
+async def test_a_photo_moved_between_libraries_keeps_its_name_and_its_albums(
+    sim: Simulator, browser: Browser, traceless: bool
+) -> None:
+    primary = sim.cloud.zone("PrimarySync")
+    shared = next(z for z in sim.cloud.zones() if z.name.startswith("SharedSync"))
+    album = next(a.name for a in primary.albums() if a.title == "Norway")
+    members = f"CPLContainerRelationNotDeletedByAssetDate:{album}"
+    before = await count(browser, members)
+    moved = primary.ranked_members(album)[0].name
+    for there, here in ((shared, primary), (primary, shared)):
+        assert sim.phone.move(moved, there.name, traceless=traceless).asset == moved
+        assert not there.asset(moved).deleted
+        left = here.rows[moved]
+        assert isinstance(left, Gone) if traceless else getattr(left, "deleted", False)
+        assert [
+            zone for zone, asset in sim.cloud.members(primary, album) if asset.name == moved
+        ] == [there]
+        assert await count(browser, members) == before
+    with pytest.raises(KeyError):
+        sim.phone.move(moved, primary.name)
+
+
+async def test_records_with_some_of_their_fields(sim: Simulator, browser: Browser) -> None:
+    sim.faults.set("changes", "partial", times=1, keep=["isFavorite", "assetDate"])
+    for record in (await browser.changes())["records"]:
+        assert set(record.get("fields", {})) <= {"isFavorite", "assetDate"}
+    sim.faults.set("changes", "partial", times=1, type="CPLMaster")
+    records = (await browser.changes())["records"]
+    without = {r["recordType"] for r in records if "fields" not in r}
+    assert without - {None} == {"CPLMaster"}
+    name = next(r["recordName"] for r in records if r["recordType"] == "CPLAsset")
+    sim.faults.set("lookup", "partial", record=name, keep=[])
+    body = {"records": [{"recordName": name}], "zoneID": {"zoneName": "PrimarySync"}}
+    assert (await browser.ask("records/lookup", body))["records"][0]["fields"] == {}

@@ -160,3 +160,37 @@ def test_what_is_refused_finds_its_place(tmp_path: Path, version: int) -> None:
         refused = Refusal(part, "HTTP 403", "no", 1, 2, 3, harmless=False)
         refusals.note(connection, refused)
         assert refusals.refusals(connection) == [refused]
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_members_of_albums_may_be_of_any_library(tmp_path: Path, version: int) -> None:
+    """Relations are kept, and what was listed before looks for photos of the shared library."""
+    path = tmp_path / "state.db"
+    connection = apsw.Connection(str(path))
+    for migration in schema.MIGRATIONS[:version]:
+        migration(connection)
+    connection.pragma("user_version", version)
+    connection.execute(
+        "INSERT INTO zone (id, area, name, listed) VALUES (1, 'private', 'PrimarySync', 1),"
+        " (2, 'shared', 'SharedSync-1', 1);"
+        "INSERT INTO album VALUES (1, 'X', 'Trip', 0, '', 0, 0, 5, 6, 1, 'Trip');"
+        "INSERT INTO relation VALUES (1, 'A', 'X', 7, 1), (1, 'B', 'X', 8, 2), (2, 'A', 'X', 9, 1);"
+    )
+    connection.close()
+    connection = create(path)
+    assert connection.execute(
+        "SELECT zone, asset, album, created, listing FROM relation ORDER BY created"
+    ).fetchall() == [(1, "A", "X", 7, 1), (1, "B", "X", 8, 2), (2, "A", "X", 9, 1)]
+    assert connection.execute("SELECT members_due, relations_read FROM zone").fetchall() == [
+        (1, 0),
+        (1, 0),
+    ]
+    asked = "SELECT 1 FROM relation WHERE asset = 'A'", "SELECT 1 FROM relation WHERE zone = 1"
+    for question in asked:
+        plan = str(connection.execute(f"EXPLAIN QUERY PLAN {question}").fetchall())
+        assert "SEARCH relation USING" in plan, plan
+    with pytest.raises(apsw.ConstraintError):
+        connection.execute("INSERT INTO relation VALUES (1, 'A', 'X', 1, 1)")
+    connection.execute("DELETE FROM zone WHERE id = 1")
+    assert connection.execute("SELECT zone FROM relation").fetchall() == [(2,)]
+    connection.close()

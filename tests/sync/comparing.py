@@ -72,7 +72,8 @@ class Names(Namesakes):
             for asset in zone.assets():
                 master = zone.master(asset.master)
                 if master is not None:
-                    self.note_photo(asset.name, master.filename)
+                    # One that is moved to another library is another photo there.
+                    self.note_photo(f"{zone.name}/{asset.name}", master.filename)
             for album in zone.albums():
                 self.note_album(album.name, album.title)
 
@@ -213,7 +214,7 @@ def assert_is_what_the_simulator_holds(client: Client, simulator: Simulator) -> 
                         top,
                     ] += 1
     found = Counter(_found(client.reader))
-    assert found == expected
+    assert found == expected, (found - expected, expected - found)
 
 
 def _tops(truth: dict[str, Any]) -> list[str]:
@@ -259,12 +260,12 @@ def albums_shown(client: Client) -> Counter[tuple[str, str]]:
 
 
 def albums_held(simulator: Simulator) -> Counter[tuple[str, str]]:
-    """The same as the simulator has it, for members that are in sight."""
+    """The same as the simulator has it, for members that are in sight, of whatever library."""
     found: Counter[tuple[str, str]] = Counter()
     for album in manifest.albums(simulator.cloud):
         zone = simulator.cloud.zone(album["zone"])
         if album["kind"] == 0:
             path = "/".join(names.sanitise(title) for title in album["path"])
-            for member in zone.ranked_members(album["album"]):
+            for _, member in simulator.cloud.members(zone, album["album"]):
                 found[path, member.name] += 1
     return found

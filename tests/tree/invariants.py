@@ -180,25 +180,37 @@ def _directories(
 
 def _albums(connection: apsw.Connection, photo: Photo, zone: int) -> set[str]:
     known = {
-        str(name): (str(parent), bool(deleted), str(dirname), kind)
-        for name, parent, deleted, dirname, kind in connection.execute(
-            "SELECT name, parent, deleted, dirname, kind FROM album WHERE zone = ?", (zone,)
+        (of, str(name)): (str(parent), bool(deleted), str(dirname), kind)
+        for of, name, parent, deleted, dirname, kind in connection.execute(
+            "SELECT zone, name, parent, deleted, dirname, kind FROM album"
         )
     }
+    namesakes = [
+        (other.hidden or other.deleted or other.expunged or other.is_burst_reject, there)
+        for other, there in read_photos(connection, _named(connection, photo.name))
+    ]
     found = set()
-    for (album,) in connection.execute(
-        "SELECT album FROM relation WHERE zone = ? AND asset = ?", (zone, photo.name)
+    for of, album in connection.execute(
+        "SELECT zone, album FROM relation WHERE asset = ?", (photo.name,)
     ):
+        # Of all photos of the name, one is in the album.
+        if min((out, there != of, there) for out, there in namesakes)[2] != zone:
+            continue
         at = str(album)
         path: list[str] = []
-        if at not in known or known[at][3] != 0:
+        if (of, at) not in known or known[of, at][3] != 0:
             continue
-        while at in known and len(path) < 50 and not known[at][1] and not _is_root(at):
-            path.append(known[at][2])
-            at = known[at][0]
+        while (of, at) in known and len(path) < 50 and not known[of, at][1] and not _is_root(at):
+            path.append(known[of, at][2])
+            at = known[of, at][0]
         if _is_root(at):
             found.add("/".join((View.ALBUMS, *reversed(path))))
     return found
+
+
+def _named(connection: apsw.Connection, name: str) -> list[int]:
+    rows = connection.execute("SELECT id FROM asset WHERE name = ?", (name,))
+    return [int(str(ident)) for (ident,) in rows]
 
 
 def _is_root(album: str) -> bool:

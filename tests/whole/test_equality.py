@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 import subprocess
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from icloudfs.demo.check import check
 from icloudfs.tree.layout import PRIVATE_VIEWS
-from tests.whole.library import ALL_VIEWS, Library
+from tests.whole.library import ALL_VIEWS, Library, asset_of
 from tests.whole.local_icloud import Entry, LocalICloud
 
 
@@ -79,6 +80,21 @@ def test_find_and_status_and_icloud_count_the_same_files(
     assert figures["files"] == renditions_shown([e for e in entries if is_visible(e)])
     sizes = {path.stat().st_ino: path.stat().st_size for path in mounted.files()}
     assert figures["bytes"] == sum(sizes.values())
+
+
+def test_list_albums_counts_what_the_folders_show(mounted: Library, entries: list[Entry]) -> None:
+    """Photos of the shared library in own albums, too: the same files as in Shared Library."""
+    told = json.loads(mounted.icloudfs("list", "albums", "--json").stdout)
+    shown: dict[str, set[str]] = {}
+    for path in mounted.files("Albums"):
+        album = str(path.parent.relative_to(mounted.mount_point / "Albums"))
+        shown.setdefault(album, set()).add(asset_of(path))
+    assert {row["name"]: row["photos"] for row in told} == {
+        album: len(assets) for album, assets in shown.items()
+    }
+    theirs = {entry["asset"] for entry in entries if ["Together"] in entry["albums"]}
+    assert shown["Together"] == theirs and len(theirs) == 5
+    assert inodes(mounted, "Albums/Together") <= inodes(mounted, "Shared Library")
 
 
 def test_hidden_and_deleted_are_nowhere_by_default(mounted: Library, entries: list[Entry]) -> None:
