@@ -226,14 +226,14 @@ class ICloud:
         a code."""
         self._notice_other_process()
         whom = (self.apple_id, password)
-        draft = self.store.session.begin_anew()
+        draft = self.store.session.newest_trust.begin_anew()
         if not renew_trust:
             if await signin.authenticate(self._transport, draft, *whom):
                 return await self._without_code(draft), draft
             try:
                 return await self._enter(draft), draft
             except CodeWanted:
-                draft = self.store.session.begin_anew()
+                draft = self.store.session.newest_trust.begin_anew()
         await signin.authenticate(self._transport, draft, *whom, with_trust=False)
         return None, draft
 
@@ -242,6 +242,15 @@ class ICloud:
         self._notice_other_process()
         self.store.session.pending = draft if draft.code_requested_at else None
         self.store.save()
+
+    def _keep_trust(self, draft: Session) -> None:
+        """The code was good and the account stays closed: the trust that came of it waits, beside what is held,
+        so that the next sign-in needs no other code."""
+        self._notice_other_process()
+        trusted = draft.begin_anew()
+        if trusted.trusted_at > self.store.session.newest_trust.trusted_at:
+            self.store.session.pending = trusted
+            self.store.save()
 
     async def _without_code(self, draft: Session) -> AccountInfo | None:
         """Apple has asked for a code: open the account with what may do without one (facts/sign-in.md §6.3).
@@ -307,6 +316,9 @@ class ICloud:
                 "Apple has accepted the code and asks for one again.",
                 hint="Sign in at https://www.icloud.com once, do what it asks, then try again.",
             ) from None
+        except IcloudfsError:
+            self._keep_trust(draft)
+            raise
 
     async def _open(self, draft: Session) -> AccountInfo:
         """``accountLogin`` after a sign-in: refused, once more on new connections, since a kept one
@@ -496,7 +508,7 @@ class ICloud:
                 else "Nobody is signed in."
             )
         self._count_sign_in()
-        draft = self.store.session.begin_anew()
+        draft = self.store.session.newest_trust.begin_anew()
         try:
             wants_code = await signin.authenticate(self._transport, draft, self.apple_id, password)
         except WrongPassword:
@@ -510,7 +522,8 @@ class ICloud:
             if wants_code or isinstance(error, CodeWanted):
                 raise _code_needed() from None
             raise LoginNeeded("Apple did not open the account after a sign-in.") from None
-        draft.pending = self.store.session.pending
+        pending = self.store.session.pending
+        draft.pending = pending if pending is not None and pending.code_requested_at else None
         self._keep(draft)
 
     async def _kept_password(self) -> str | None:

@@ -123,7 +123,8 @@ class Session:
     """Seconds that this computer's clock was ahead of Apple's at the last contact, if that is a matter
     (``clock.LIMIT``), else 0; ``clock.UNKNOWN`` to either side if only a certificate told."""
     pending: Session | None = None
-    """A sign-in that waits for its code. What is held beside it goes on working until then."""
+    """A sign-in that waits for its code, or whose code was good and whose account stays closed: then its trust
+    is what is kept. What is held beside it goes on working until then."""
     code_requested_at: int = 0
     """When a sign-in was begun that still waits for its code, ms since the epoch; 0 if none."""
     code_phone: int = 0
@@ -203,6 +204,15 @@ class Session:
             signed_in_alone_at=self.signed_in_alone_at,
             clock_off=self.clock_off,
         )
+
+    @property
+    def newest_trust(self) -> Session:
+        """Whose trust a sign-in should try: this session's, or that of a later sign-in which Apple trusts and
+        whose account it did not open."""
+        pending = self.pending
+        if pending is None or pending.code_requested_at or pending.trusted_at <= self.trusted_at:
+            return self
+        return pending
 
     def go_on_after(self, draft: Session) -> None:
         """Take over where the conversation with the sign-in service is, and nothing that it came to."""

@@ -317,6 +317,42 @@ async def test_accounts_that_must_be_looked_after_first(
     assert not world.store().session.is_usable
 
 
+@pytest.mark.parametrize("account", [kind("repair"), kind("inactive")])
+@pytest.mark.parametrize("held", [False, True], ids=["at first", "after an older session"])
+@pytest.mark.parametrize("processes", [1, 2])
+async def test_a_code_is_not_wasted_on_an_account_that_stays_closed(
+    world: World, account: Account, held: bool, processes: int
+) -> None:
+    """What Apple wants is done at icloud.com; the sign-in after that needs no other code."""
+    before = ""
+    if held:
+        world.sim.application.keeper.account = ACCOUNT
+        await log_in(world)
+        before = world.store().session.session_token
+        world.sim.application.keeper.account = account
+        world.sim.expire("all")
+        world.forget()
+    for _ in range(2):
+        with pytest.raises(AccountLocked):
+            if processes == 1:
+                await log_in(world)
+            else:
+                async with world.client() as icloud:
+                    await icloud.begin_login(PASSWORD)
+                async with world.client() as icloud:
+                    await icloud.finish_login(DeviceCode(CODE))
+        assert world.store().session.session_token == before, "what is held stays"
+    world.sim.application.keeper.account = ACCOUNT
+    if held:
+        await log_in(world)
+    else:
+        async with world.client(password=kept_password) as icloud:
+            await icloud.ensure_session()
+    assert world.paths.count("securitycode") == 2, "one was pushed, and one given"
+    kept = world.store().session
+    assert kept.session_token not in ("", before) and kept.trust_token and kept.pending is None
+
+
 # -- codes that are accepted in other words --------------------------------------------------------
 
 
