@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SALT = b"com.apple.XattrObjectSalt\0com.apple.DataObjectSalt\0"
 _DIGEST_LENGTH = 20
 _STANDARD = str.maketrans("-_", "+/")
+_URL_SAFE = str.maketrans("+/", "-_")
 _CHECKABLE_TYPES = frozenset({0x01, 0x02, 0x0B})
 
 
@@ -33,6 +34,14 @@ def new_digest() -> _Hash:
 def from_digest(digest: bytes, kind: int = 0x01) -> str:
     """The ``fileChecksum`` for a finished 20-byte digest: 28 base64 characters."""
     return base64.b64encode(bytes([kind]) + digest).decode("ascii")
+
+
+def spellings(digest: bytes, kind: int = 0x01) -> tuple[str, ...]:
+    """Every way in which Apple may write that ``fileChecksum``: base64 in either alphabet. The 21 bytes of one
+    fill their 28 characters, so there is never a padding to leave out."""
+    standard = from_digest(digest, kind)
+    other = standard.translate(_URL_SAFE)
+    return (standard,) if other == standard else (standard, other)
 
 
 def of(content: bytes) -> str:

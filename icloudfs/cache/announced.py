@@ -36,7 +36,8 @@ class Announced:
         return [
             checksum
             for kind in _KINDS
-            if self._is_announced(checksum := apple.from_digest(salted_sha1, kind), size)
+            for checksum in apple.spellings(salted_sha1, kind)
+            if self._is_announced(checksum, size)
         ]
 
     def _is_announced(self, checksum: str, size: int) -> bool:

@@ -280,6 +280,19 @@ async def test_what_cannot_be_checked_is_counted(
     assert (result.matched, result.uncheckable, result.unmatched) == (1, 1, [str(photos / "a")])
 
 
+async def test_a_checksum_in_the_other_alphabet_of_base64(
+    server: Server, directory: Path, database: Database, photos: Path
+) -> None:
+    content = next(c for seed in range(999) if "+" in apple.of(c := some_bytes(100, seed)))
+    spelling = apple.of(content).replace("+", "-").replace("/", "_")
+    file = server.add(content, checksum=spelling)
+    announce(database, [(file, "A.JPG")])
+    (photos / "a").write_bytes(content)
+    async with running(directory, database, server) as cache:
+        result = await _import(cache, photos)
+    assert (result.matched, result.unmatched) == (1, [])
+
+
 def _digest(content: bytes) -> bytes:
     running_digest = apple.new_digest()
     running_digest.update(content)
