@@ -24,7 +24,7 @@ stores it, and a page that is repeated changes nothing.
 from __future__ import annotations
 
 import logging
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable
 from functools import partial
 
@@ -96,6 +96,8 @@ class Listing:
         self._members_next = True
         self._total = 0
         self._done = 0
+        self._tails: defaultdict[str, lists.Tail] = defaultdict(lists.Tail)
+        """Of each list, by its name."""
         self._looked_behind: set[Index] = set()
         """Lists behind whose end an empty page was read."""
         self._parts = books.refusals.of_zone(zone.zone)
@@ -225,9 +227,9 @@ class Listing:
             # The count was larger when that page was stored, which did not look behind itself.
             self._jobs.append(partial(self._list_page, index, ranks[-1] + PAGE_ASSETS, count))
 
-    async def _list_page(self, index: Index, rank: int, count: int) -> None:
+    async def _list_page(self, index: Index, rank: int, count: int, *, sure: bool = False) -> None:
         """The positions that a page should hold; of the last one all that are behind it, too: the count
-        may be too small."""
+        may be too small. Unless ``sure`` an empty one is read twice only where its ``Tail`` wants it."""
         last = rank + PAGE_ASSETS >= count
         very_first = index is Index.ALL and rank == 0 and self._is_under_way
 
@@ -248,11 +250,14 @@ class Listing:
 
         there = lists.of_index(self._books, self._zone, index)
         end = max(min(rank + PAGE_ASSETS, count), rank + 1)
-        read = partial(there.read, rank, end, store, beyond=last)
+        read = partial(there.read, rank, end, store, beyond=last, sure=sure)
         found = await self._parts.ask(list_part(index), read)
         if found is None:
             self._refused.add(index)
-        elif last and found.behind:
+            return
+        again = partial(self._list_page, index, rank, count, sure=True)
+        self._tails[_list_name(index)].note(rank, found, again)
+        if last and found.behind:
             self._looked_behind.add(index)
 
     @property
@@ -275,7 +280,23 @@ class Listing:
         )
 
     async def _work(self) -> None:
-        """Do the jobs in their order: while pages are fetched over all connections, as many are stored.
+        """Do all jobs, and what their empty pages make necessary."""
+        await self._do_jobs()
+        believed = {name: await tail.settle() for name, tail in self._tails.items()}
+        self._tails.clear()
+
+        def transaction(connection: apsw.Connection) -> None:
+            for name, ranks in believed.items():
+                for rank in ranks:
+                    catalogue.note_listed(connection, self._zone.id, name, rank)
+                if ranks:
+                    catalogue.note_listed(connection, self._zone.id, _end_of(name), 0)
+
+        if any(believed.values()):
+            await self._books.database.write(transaction)
+
+    async def _do_jobs(self) -> None:
+        """In their order: while pages are fetched over all connections, as many are stored.
 
         A worker stores its page before it fetches the next, so pages do not pile up in memory.
         """
@@ -358,10 +379,10 @@ class Listing:
         return row[0]
 
     async def _store_members(
-        self, album: str, start: int, end: int, *, last: bool = False
+        self, album: str, start: int, end: int, *, last: bool = False, sure: bool = False
     ) -> lists.Found | None:
         """The members from one position to another; ``last``: and all behind that. None if they are
-        refused."""
+        refused. ``sure``: as ``_list_page``."""
         name = _member_list(album)
 
         async def store(page: Page, complete: bool) -> None:
@@ -375,8 +396,12 @@ class Listing:
 
         there = lists.of_album(self._books, self._zone, album)
         told = catalogue.album_told(self._books.database.reader, self._zone.id, album)
-        read = partial(there.read, start, end, store, beyond=last)
-        return await self._parts.ask(members_part(album), read, told=told)
+        read = partial(there.read, start, end, store, beyond=last, sure=sure)
+        found = await self._parts.ask(members_part(album), read, told=told)
+        if found is not None:
+            again = partial(self._store_members, album, start, end, last=last, sure=True)
+            self._tails[name].note(start, found, again)
+        return found
 
     # -- the end -------------------------------------------------------------------------------
 
@@ -498,13 +523,16 @@ class Listing:
     async def _look(
         self, index: Index, rank: int, *, beyond: bool = False, wanted: int = 0
     ) -> bool:
-        """Whether a list has photos at a rank, and, ``beyond``, behind it; they are stored."""
+        """Whether a list has photos at a rank, and, ``beyond``, behind it; they are stored. Behind an end
+        that was read twice one empty answer does."""
 
         async def store(page: Page, _: bool) -> None:
             await self._books.store(self._zone, page.records)
 
         there = lists.of_index(self._books, self._zone, index)
-        read = partial(there.read, rank, rank + 1, store, beyond=beyond, wanted=wanted)
+        read = partial(
+            there.read, rank, rank + 1, store, beyond=beyond, wanted=wanted, sure=not beyond
+        )
         found = await self._parts.ask(list_part(index), read)
         return found is not None and found.positions > 0
 

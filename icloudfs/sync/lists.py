@@ -3,6 +3,9 @@
 A page may hold fewer positions than one asks for. Where it has a marker, the list goes on there; where it has
 none, at the next rank. An empty page may be a gap, a run of records that are gone, with photos behind it
 (facts/cloudkit.md §1.12): before the end that is expected it is stepped over.
+
+Before it is believed it is read twice. But a count may be much larger than its list, and then many pages behind
+the last photo are empty: of these only the first is read twice, and the rest believed (``Tail``).
 """
 
 from __future__ import annotations
@@ -41,6 +44,39 @@ class Found(msgspec.Struct, frozen=True):
     """The last page that was read leads on."""
     behind: bool
     """Behind the last position that was given an empty page was read."""
+    sure: bool = True
+    """Nothing was believed for an empty page that was read only once."""
+
+
+class Tail:
+    """One list's empty pages that were read only once, and what makes them believed."""
+
+    def __init__(self) -> None:
+        self._furthest = -1
+        self._ended = False
+        """Behind the furthest photo two answers were empty."""
+        self._doubtful: dict[int, Callable[[], Awaitable[object]]] = {}
+
+    def note(self, rank: int, found: Found, again: Callable[[], Awaitable[object]]) -> None:
+        """What reading the page at ``rank`` came to; ``again`` reads it twice, and notes it anew."""
+        self._doubtful.pop(rank, None)
+        if found.positions and rank > self._furthest:
+            self._furthest, self._ended = rank, found.behind and found.sure
+        elif not found.sure:
+            self._doubtful[rank] = again
+        elif rank > self._furthest:
+            self._ended = True
+
+    async def settle(self) -> list[int]:
+        """Read once more each gap with photos behind it, and the first page behind all photos. Returns where
+        the others begin, which are believed to be empty."""
+        while (rank := min(self._doubtful, default=None)) is not None:
+            if self._ended and rank > self._furthest:
+                break
+            await self._doubtful.pop(rank)()
+        believed = sorted(self._doubtful)
+        self._doubtful.clear()
+        return believed
 
 
 class List(msgspec.Struct, frozen=True):
@@ -61,18 +97,21 @@ class List(msgspec.Struct, frozen=True):
         *,
         beyond: bool = False,
         wanted: int = 0,
+        sure: bool = True,
     ) -> Found:
         """Read the positions from ``start`` up to ``end``.
 
         ``beyond``: and those behind the end, as long as there are any: a short page is the last one,
         unless fewer than ``wanted`` positions were found; then an empty one is. ``store`` is given each
-        page, and whether it was the last one.
+        page, and whether it was the last one. Unless ``sure``, a stretch that has nothing is not read
+        twice, and ``store`` is not told of its end.
         """
         rank, at, marker, idle, found = start, start, "", 0, 0
         seen: set[str] = set()
         for _ in range(_MOST_PAGES):
             page = await self.ask(rank, marker)
-            if rank and at < end and not page.records and not page.marker:
+            twice = sure or found > 0
+            if twice and rank and at < end and not page.records and not page.marker:
                 page = await self.ask(rank, marker)  # a gap is one when two answers agree
             length = self.length(page.records)
             news = self.length([record for record in page.records if record.name not in seen])
@@ -89,10 +128,11 @@ class List(msgspec.Struct, frozen=True):
             else:
                 full = news > 0 and (length >= self.full or found < wanted)
                 last = not (beyond and (following or full))
-            await store(page, last)
+            believed = twice or found > 0 or not start
+            await store(page, last and believed)
             if last:
                 more = bool(following) or length >= self.full
-                return Found(found, more, found > 0 and not length)
+                return Found(found, more, found > 0 and not length, believed)
             marker = following
             if not following:
                 rank = at

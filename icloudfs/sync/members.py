@@ -114,13 +114,14 @@ async def _list_members(
     books: Books, zone: StoredZone, album: str, start: int, end: int, wanted: int = 0
 ) -> int:
     """Store the members from one position to another, and what is behind it; how many were given. As
-    ``lists.List.read``."""
+    ``lists.List.read``. Behind the end that the listing found one empty answer is the second one."""
 
     async def store(page: Page, _: bool) -> None:
         await books.store(zone, page.records)
 
     there = lists.of_album(books, zone, album)
-    read = partial(there.read, start, max(end, start + 1), store, beyond=True, wanted=wanted)
+    until = max(end, start + 1)
+    read = partial(there.read, start, until, store, beyond=True, wanted=wanted, sure=start == 0)
     told = catalogue.album_told(books.database.reader, zone.id, album)
     found = await books.refusals.of_zone(zone.zone).ask(members_part(album), read, told=told)
     return 0 if found is None else found.positions
