@@ -50,6 +50,9 @@ class Unreadable(ProtocolError):
 UNREADABLE = "UNREADABLE"
 """``Refused.code`` of a record that we could not make sense of ourselves."""
 
+MOST_COUNTED = 100_000_000
+"""Photos that an index may be said to hold: ten times what the largest library would."""
+
 NOT_ANSWERED = "NOT_ANSWERED"
 """``Refused.code`` of a record that was asked for by name, and that the answer leaves out."""
 
@@ -259,14 +262,15 @@ def decode_record(raw: msgspec.Raw | bytes) -> Record:
 
 
 def index_count(raw: msgspec.Raw) -> tuple[str, int | None]:
-    """An ``IndexCountResult``: the index's id and its ``itemCount``; None if it has none."""
+    """An ``IndexCountResult``: the index's id and its ``itemCount``; None if it has none that can be true."""
     try:
         record = _anything.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return "", None
     fields = record.get("fields")
     count = _whole(_value(fields, "itemCount")) if isinstance(fields, dict) else None
-    return str(record.get("recordName") or ""), count
+    possible = count is not None and 0 <= count <= MOST_COUNTED
+    return str(record.get("recordName") or ""), count if possible else None
 
 
 def indexing_state(raw: msgspec.Raw) -> tuple[str, int | None] | None:

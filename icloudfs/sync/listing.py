@@ -76,6 +76,8 @@ _LOOKED_UP_AT_ONCE = 200
 _COUNTS_A_CALL = 100
 _ROUNDS = 3
 """Counts are compared so often while the library keeps changing."""
+_MOST_PLANNED = 10_000
+"""Pages of one list, whatever a count says: a million photos. What is behind them is read with the last one."""
 _WORKERS = 2
 """For each connection: one fetches, one stores."""
 
@@ -100,6 +102,8 @@ class Listing:
         """Of each list, by its name."""
         self._looked_behind: set[Index] = set()
         """Lists behind whose end an empty page was read."""
+        self._empty: defaultdict[str, set[int]] = defaultdict(set)
+        """Where pages begin that gave nothing, with none behind them that gave something; by list."""
         self._parts = books.refusals.of_zone(zone.zone)
         self._refused: set[Index] = set()
         """Lists of photos that are refused: the library's history has what is in them."""
@@ -217,7 +221,7 @@ class Listing:
             self._refused.add(index)  # an earlier, interrupted run was told so
             return
         done = self._ranks_of(_list_name(index))
-        ranks = range(0, max(count, 1), PAGE_ASSETS)
+        ranks = range(0, min(max(count, 1), _MOST_PLANNED * PAGE_ASSETS), PAGE_ASSETS)
         for rank in ranks:
             if rank in done:
                 self._done += PAGE_ASSETS
@@ -230,7 +234,9 @@ class Listing:
     async def _list_page(self, index: Index, rank: int, count: int, *, sure: bool = False) -> None:
         """The positions that a page should hold; of the last one all that are behind it, too: the count
         may be too small. Unless ``sure`` an empty one is read twice only where its ``Tail`` wants it."""
-        last = rank + PAGE_ASSETS >= count
+        last = rank + PAGE_ASSETS >= min(count, _MOST_PLANNED * PAGE_ASSETS)
+        if self._leads_nowhere(_list_name(index)):
+            return
         very_first = index is Index.ALL and rank == 0 and self._is_under_way
 
         async def store(page: Page, complete: bool) -> None:
@@ -257,8 +263,21 @@ class Listing:
             return
         again = partial(self._list_page, index, rank, count, sure=True)
         self._tails[_list_name(index)].note(rank, found, again)
+        self._note_positions(_list_name(index), rank, found.positions)
         if last and found.behind:
             self._looked_behind.add(index)
+
+    def _note_positions(self, name: str, rank: int, positions: int) -> None:
+        """A page of a list gave so many; see ``_leads_nowhere``."""
+        empty = self._empty[name]
+        if positions:
+            self._empty[name] = {other for other in empty if other > rank}
+        else:
+            empty.add(rank)
+
+    def _leads_nowhere(self, name: str) -> bool:
+        """Whether a list gave nothing for so long that the rest is not asked for."""
+        return len(self._empty[name]) >= lists.MOST_EMPTY
 
     @property
     def _is_under_way(self) -> bool:
@@ -362,7 +381,8 @@ class Listing:
         if first is None or not first.more:
             return  # if its count is larger than that, ``complete_albums`` looks behind its end
         length = first.positions
-        ranks = range(length, max(count or 0, length + 1), length)
+        most = min(max(count or 0, length + 1), _MOST_PLANNED * length)
+        ranks = range(length, most, length)
         done = self._ranks_of(_member_list(album))
         for rank in ranks:
             if rank not in done or (rank == ranks[-1] and not ended):
@@ -382,8 +402,10 @@ class Listing:
         self, album: str, start: int, end: int, *, last: bool = False, sure: bool = False
     ) -> lists.Found | None:
         """The members from one position to another; ``last``: and all behind that. None if they are
-        refused. ``sure``: as ``_list_page``."""
+        refused, or an empty stretch leads nowhere. ``sure``: as ``_list_page``."""
         name = _member_list(album)
+        if self._leads_nowhere(name):
+            return None
 
         async def store(page: Page, complete: bool) -> None:
             def then(connection: apsw.Connection) -> None:
@@ -401,6 +423,7 @@ class Listing:
         if found is not None:
             again = partial(self._store_members, album, start, end, last=last, sure=True)
             self._tails[name].note(start, found, again)
+            self._note_positions(name, start, found.positions)
         return found
 
     # -- the end -------------------------------------------------------------------------------
@@ -546,6 +569,7 @@ class Listing:
             metadata.put_token(connection, began, token, self._books.tree.clock())
 
         await self._books.database.write(forget_pages)
+        self._empty.clear()
         await self._list_everything()
 
     async def _note_excess(self, short: Short) -> None:

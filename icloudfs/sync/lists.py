@@ -32,6 +32,10 @@ _MOST_PAGES = 10_000
 _MOST_IDLE = 50
 """Pages in a row that bring nothing new, each with a marker that leads on."""
 
+MOST_EMPTY = 10
+"""Pages in a row that give nothing, without a marker: a thousand photos. What a count promises beyond that is
+not there, and a count may promise anything."""
+
 Then = Callable[[apsw.Connection], None]
 
 
@@ -106,7 +110,7 @@ class List(msgspec.Struct, frozen=True):
         page, and whether it was the last one. Unless ``sure``, a stretch that has nothing is not read
         twice, and ``store`` is not told of its end.
         """
-        rank, at, marker, idle, found = start, start, "", 0, 0
+        rank, at, marker, idle, empty, found = start, start, "", 0, 0, 0
         seen: set[str] = set()
         for _ in range(_MOST_PAGES):
             page = await self.ask(rank, marker)
@@ -114,6 +118,7 @@ class List(msgspec.Struct, frozen=True):
             if twice and rank and at < end and not page.records and not page.marker:
                 page = await self.ask(rank, marker)  # a gap is one when two answers agree
             length = self.length(page.records)
+            empty = 0 if length else empty + 1
             news = self.length([record for record in page.records if record.name not in seen])
             seen.update(record.name for record in page.records)
             found += news
@@ -123,7 +128,7 @@ class List(msgspec.Struct, frozen=True):
             if at < end:
                 last = False
                 if not length and not following:
-                    at += self.full  # a gap
+                    at = end if empty >= MOST_EMPTY else at + self.full  # a gap, or the end
                     last = at >= end and not (beyond and found < wanted)
             else:
                 full = news > 0 and (length >= self.full or found < wanted)

@@ -315,6 +315,22 @@ async def test_counts_that_are_too_large_while_the_phone_is_busy(tmp_path: Path)
         assert calls <= honest + albums + 16
 
 
+@pytest.mark.parametrize("lie", [100_000, 10**15, 10**18])
+async def test_counts_that_promise_anything_are_no_storm(tmp_path: Path, lie: int) -> None:
+    async with lab(tmp_path, SHARED) as account:
+        client = account.client()
+        await client.sync()
+        honest = account.calls()
+        account.faults.set("query", "count", by=lie)
+        client = account.client()
+        await client.sync()
+        assert account.calls() < honest + 600
+        assert_whole(account, client)
+        account.faults.clear()
+        await client.sync()
+        assert_whole(account, client)
+
+
 # -- pages -----------------------------------------------------------------------------------------
 
 GAPS: list[dict[str, Any]] = [{"at": 100}, {"at": 60, "length": 10}, {"at": 120, "length": 250}]
