@@ -325,8 +325,9 @@ class Photos:
         relations = tuple(r for r in page.records if isinstance(r, Relation | Refused))
         return msgspec.structs.replace(page, records=relations)
 
-    async def albums(self, zone: Zone, parent: str | None = None) -> tuple[Album, ...]:
-        """The albums and folders at the top of a zone, or those in one folder; all pages.
+    async def albums(self, zone: Zone, parent: str | None = None) -> tuple[Album | Refused, ...]:
+        """The albums and folders at the top of a zone, or those in one folder; all pages. One that is
+        Refused may be either.
 
         A shared library has no albums and refuses the question: then the answer is empty.
         """
@@ -347,8 +348,7 @@ class Photos:
                 break
             marker = page.marker
         found = await self._whole_albums(zone, found)
-        _report_refused(found)
-        return tuple(record for record in found if isinstance(record, Album))
+        return tuple(record for record in found if isinstance(record, Album | Refused))
 
     async def _whole_albums(self, zone: Zone, found: list[Record]) -> list[Record]:
         """The same, those looked up that were refused or do not tell what they are: what is in a folder is
@@ -631,9 +631,3 @@ def _equals(field: str, kind: str, value: object) -> dict[str, Any]:
         "fieldValue": {"type": kind, "value": value},
         "comparator": "EQUALS",
     }
-
-
-def _report_refused(records: Iterable[Record]) -> None:
-    for record in records:
-        if isinstance(record, Refused):
-            log.warning("CloudKit refused a record: %s %s", record.code, record.reason)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
+from icloudfs.apple import ZoneError, ZoneProblem
 from icloudfs.apple.cloudkit import FOLDER
-from icloudfs.apple.records import Album
+from icloudfs.apple.records import Album, Refused
 from icloudfs.errors import ProtocolError
 from icloudfs.state.catalogue import StoredZone
 from icloudfs.sync.books import Books
@@ -29,20 +30,29 @@ async def albums_below(books: Books, zone: StoredZone, top: str | None = None) -
             return list(found.values())
         name, title = folders.pop()
         part = ALBUMS if name is None else folder_part(name)
-        inside = await parts.ask(part, partial(_albums_in, books, zone, name), told=_told(title))
+        inside = await parts.ask(
+            part, partial(_albums_in, books, zone, name), told=_told(name, title)
+        )
         if inside is None:
             continue
+        if withheld := next((one for one in inside if isinstance(one, Refused)), None):
+            # It may be a folder, and nothing but its list tells what is in it: that is asked for again.
+            error = ZoneError(ZoneProblem.TRANSIENT, withheld.code, withheld.reason)
+            await parts.note(part, error, told=_told(name, title))
         await parts.settle(part)
-        new = [album for album in inside if album.name not in found]
+        albums = [album for album in inside if isinstance(album, Album)]
+        new = [album for album in albums if album.name not in found]
         found |= {album.name: album for album in new}
         folders += [(album.name, album.title) for album in new if album.kind == FOLDER]
     raise ProtocolError(f"The folders of {zone.zone.name} do not end.")
 
 
-async def _albums_in(books: Books, zone: StoredZone, folder: str | None) -> tuple[Album, ...]:
+async def _albums_in(
+    books: Books, zone: StoredZone, folder: str | None
+) -> tuple[Album | Refused, ...]:
     async with books.requests:
         return await books.photos.albums(zone.zone, folder)
 
 
-def _told(title: str) -> str:
-    return f"the folder '{title}'" if title else ""
+def _told(name: str | None, title: str) -> str:
+    return "" if name is None else f"the folder '{title or name}'"

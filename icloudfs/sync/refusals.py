@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from icloudfs.apple import CloudKitError, ICloud, Index, ZoneGone
+from icloudfs.apple import CloudKitError, ICloud, Index, Photos, ZoneGone
 from icloudfs.apple.cloudkit import ZoneError, ZoneProblem
 from icloudfs.apple.records import Area, Zone
 from icloudfs.apple.retry import patience_of
@@ -193,18 +193,19 @@ class Refusals:
             del self._known[key]
 
     async def is_gone(self, zone: Zone) -> bool:
-        """Whether a zone's own change log says, too, that it does not exist. Raises if nothing is answered."""
+        """Whether a zone's change log says that it does not exist, and the list of libraries has it no more:
+        one kind of call that goes wrong removes no library. Raises if nothing is answered."""
+        photos = self._icloud.photos
         try:
             with self.patience():
-                (page,) = await self._icloud.photos.zone_changes(zone.area, [(zone, "")], ())
-        except ZoneGone:
-            return True
+                return await _log_is_gone(photos, zone) and not any(
+                    there.name == zone.name for there in await photos.zones(zone.area)
+                )
         except Refused as error:
             if not await self._icloud.answers():
                 raise
             log.info("%s: whether it is gone cannot be said: %s", zone.name, error)
             return False
-        return page.error is not None and page.error.problem is ZoneProblem.ZONE_GONE
 
     async def is_of_one_call(self, error: IcloudfsError) -> bool:
         """Whether iCloud answers other calls, so that ``error`` says something of this one alone."""
@@ -264,9 +265,9 @@ class Parts:
         ]
         return sorted(found, key=lambda refusal: refusal.code != NOT_ASKED)
 
-    async def note(self, name: str, error: ZoneError) -> None:
-        """A zone's own error is a refusal of this part."""
-        await self._refusals.note(self._part(name), error.code, error.reason)
+    async def note(self, name: str, error: ZoneError, *, told: str = "") -> None:
+        """A zone's own error is a refusal of this part; ``told`` as for ``ask``."""
+        await self._refusals.note(self._part(name, told), error.code, error.reason)
 
     async def settle(self, name: str) -> None:
         """It was given, all of it, unless it was refused in this run."""
@@ -279,6 +280,14 @@ class Parts:
     def _part(self, name: str, told: str = "") -> Part:
         zone = self._zone.name if self._zone is not None else ""
         return Part(self._area, zone, name, told or _TOLD.get(name, ""))
+
+
+async def _log_is_gone(photos: Photos, zone: Zone) -> bool:
+    try:
+        (page,) = await photos.zone_changes(zone.area, [(zone, "")], ())
+    except ZoneGone:
+        return True
+    return page.error is not None and page.error.problem is ZoneProblem.ZONE_GONE
 
 
 def _kind(part: Part) -> str:

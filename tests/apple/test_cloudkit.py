@@ -28,7 +28,7 @@ from icloudfs.apple import (
 )
 from icloudfs.apple.cloudkit import CloudKitError, Photos
 from icloudfs.apple.content import ExpiredURL, Interrupted
-from icloudfs.apple.records import Area, Record
+from icloudfs.apple.records import Album, Area, Record
 from icloudfs.errors import ContentMismatch, ContentUnavailable, Throttled
 from icloudfs.simulator import LibraryPlan, Simulator
 from tests.apple.conftest import ACCOUNT, World
@@ -121,18 +121,25 @@ async def test_a_listings_order_and_limit(icloud: ICloud, primary: Zone) -> None
     assert oldest.records[1].name == assets[-1].name
 
 
+async def albums_of(icloud: ICloud, zone: Zone, parent: str | None = None) -> list[Album]:
+    found = await icloud.photos.albums(zone, parent)
+    albums = [album for album in found if isinstance(album, Album)]
+    assert len(albums) == len(found)
+    return albums
+
+
 async def test_albums_over_several_pages(icloud: ICloud, primary: Zone) -> None:
-    albums = await icloud.photos.albums(primary)
+    albums = await albums_of(icloud, primary)
     assert len(albums) > 210
     assert len({album.name for album in albums}) == len(albums)
     (folder,) = [album for album in albums if album.title == "Holidays"]
-    inside = await icloud.photos.albums(primary, folder.name)
+    inside = await albums_of(icloud, primary, folder.name)
     assert inside
     assert {album.parent for album in inside} == {folder.name}
 
 
 async def test_members(icloud: ICloud, primary: Zone) -> None:
-    album = max(await icloud.photos.albums(primary), key=lambda album: album.title == "Everything")
+    album = max(await albums_of(icloud, primary), key=lambda album: album.title == "Everything")
     found: set[str] = set()
     while True:
         page = await icloud.photos.members(primary, album.name, len(found))
@@ -257,7 +264,7 @@ async def test_blank_tokens_are_none() -> None:
 
 
 async def test_pages_go_on_at_their_markers(icloud: ICloud, primary: Zone) -> None:
-    albums = await icloud.photos.albums(primary)
+    albums = await albums_of(icloud, primary)
     album = next(album.name for album in albums if album.title == "Everything")
     first = await icloud.photos.members(primary, album, 0)
     assert len(first.records) == 66

@@ -494,6 +494,42 @@ async def test_a_library_is_not_gone_because_one_call_says_so(tmp_path: Path, ca
         assert_right(account, client)
 
 
+async def test_a_library_is_not_gone_because_its_change_log_says_so(tmp_path: Path) -> None:
+    """The list of libraries has it: nothing that is known of it goes, and what is refused is named."""
+    async with lab(tmp_path, PLAN) as account:
+        client = account.client()
+        await client.sync()
+        before = shown(client)
+        act(account)
+        account.faults.set("changes", "zone-error", code="ZONE_NOT_FOUND")
+        await client.sync()
+        assert before <= shown(client)
+        assert "changes" in refused(client)
+        account.faults.clear()
+        await later(account, client)
+        assert_right(account, client)
+
+
+async def test_an_album_that_is_refused_in_its_list_is_listed_when_it_is_given(
+    tmp_path: Path,
+) -> None:
+    """It may be a folder, with albums in it that no change will tell of."""
+    async with lab(tmp_path, PLAN) as account:
+        folder = account.phone.create_folder("Box")
+        inner = account.phone.create_folder("Inner", folder)
+        photo = account.simulator.cloud.zone("PrimarySync").ranked("all")[0][1]
+        for number in range(3):
+            album = account.phone.create_album(f"Day {number}", inner)
+            account.phone.add_to_album(photo, album)
+        account.faults.set("query", "record-error", path="records/query")
+        client = account.client()
+        await client.sync()
+        assert {"albums", "folder"} <= refused(client)
+        account.faults.clear()
+        await later(account, client)
+        assert_right(account, client)
+
+
 async def test_a_token_is_kept_only_with_the_changes_it_stands_for(tmp_path: Path) -> None:
     """The changes that changes/database announced were refused: they are asked for though nothing new is."""
     async with lab(tmp_path, PLAN, patience=0.2) as account:
