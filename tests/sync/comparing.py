@@ -97,7 +97,8 @@ def assert_same(one: Client, other: Client, known: Namesakes) -> None:
 def assert_same_tree(one: apsw.Connection, other: apsw.Connection, known: Namesakes) -> None:
     """Both databases hold the same tree."""
     assert_same_entries(_entries(one), _entries(other), known)
-    assert _files(one) == _files(other)
+    here, there = _files(one), _files(other)
+    assert here == there, sorted(here.items() ^ there.items())
 
 
 def assert_same_entries(here: Entries, there: Entries, known: Namesakes) -> None:

@@ -13,3 +13,5 @@ _FIRST = int(os.environ.get("ICLOUDFS_RANDOM_SEED", "1"))
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "seed" in metafunc.fixturenames:
         metafunc.parametrize("seed", range(_FIRST, _FIRST + _RUNS))
+    if "weather_seed" in metafunc.fixturenames:
+        metafunc.parametrize("weather_seed", range(_FIRST, _FIRST + -(-_RUNS // 3)))
