@@ -216,7 +216,7 @@ async def test_any_story_ends_in_the_tree_of_a_fresh_account(tmp_path: Path, see
                 person.act()
             await _sync_somehow(account, client, person, chance)
         account.faults.clear()
-        account.days_later += 61 / 1440  # what was refused is asked for again when its pause is over
+        account.days_later += 61 / 1440  # the pauses of what was refused are over
         await client.sync()
         await client.sync()
         assert_is_what_the_simulator_holds(client, account.simulator)
