@@ -522,6 +522,7 @@ async def test_an_album_that_is_refused_in_its_list_is_listed_when_it_is_given(
             album = account.phone.create_album(f"Day {number}", inner)
             account.phone.add_to_album(photo, album)
         account.faults.set("query", "record-error", path="records/query")
+        account.faults.set("lookup", "record-error")
         client = account.client()
         await client.sync()
         assert {"albums", "folder"} <= refused(client)
