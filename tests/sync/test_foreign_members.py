@@ -257,7 +257,8 @@ async def test_a_shared_library_that_comes_later(tmp_path: Path) -> None:
     """The account has it from the beginning, and iCloud tells of it only in the second run."""
     async with lab(tmp_path, plan("shared")) as account:
         client = account.client()
-        account.faults.set("changes", "answer", way="403", path="shared/changes/database")
+        for path in ("shared/changes/database", "shared/zones/list"):
+            account.faults.set("*", "answer", way="403", path=path)
         await client.sync()
         assert not shown(client, "Together")
         account.faults.clear()
