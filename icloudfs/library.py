@@ -196,7 +196,7 @@ class Library:
     async def _do(self, request: Request, report: Report) -> Any:
         match request:
             case messages.Sync():
-                return await self.sync(request, report)
+                return await self.sync(request, report, by_hand=True)
             case messages.RetryFailed(names):
                 return await self._prefetch(self._failed(names), report)
             case messages.Prefetch(paths):
@@ -227,8 +227,13 @@ class Library:
         """Have the tree that the settings ask for."""
         await rebuild_if_changed(self.database, tree_of(self.settings), self.publish)
 
-    async def sync(self, request: messages.Sync, report: Report = to_nobody) -> SyncResult:
-        """Bring the list up to date, then the contents that the mirror asks for."""
+    async def sync(
+        self, request: messages.Sync, report: Report = to_nobody, *, by_hand: bool = False
+    ) -> SyncResult:
+        """Bring the list up to date, then the contents that the mirror asks for.
+
+        ``by_hand``: a person waits, and what iCloud refused is asked for again at once.
+        """
         self._listeners.add(report)
         mirror = request.mirror or self._own_mirror()
         try:
@@ -236,7 +241,7 @@ class Library:
             await self.icloud.ensure_session()
             await self.icloud.stay_signed_in()
             figures = await self._sync.run(
-                relist=not request.incremental or request.reset_tokens,
+                relist=not request.incremental or request.reset_tokens, by_hand=by_hand
             )
             if trouble := self.icloud.clock_trouble:
                 report(Note(f"{trouble} {WrongClock.hint}"))

@@ -10,7 +10,7 @@ import click
 
 from icloudfs.cli.options import account_options, with_account
 from icloudfs.config import Settings
-from icloudfs.errors import LoginNeeded
+from icloudfs.errors import Incomplete, LoginNeeded
 from icloudfs.state.database import database_path, look
 from icloudfs.state.summary import knows_a_library, summarise
 from icloudfs.tree.directory import Directory
@@ -26,9 +26,14 @@ def command(settings: Settings, what: str, as_json: bool) -> None:
     rows = _libraries(settings) if what == "libraries" else _albums(settings)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
-        return
-    for row in rows:
-        click.echo(f"{row['photos']:>8}  {row['name']}")
+    else:
+        for row in rows:
+            click.echo(f"{row['photos']:>8}  {row['name']}")
+    if refused := _refused(settings):
+        raise Incomplete(
+            f"It may not be complete: iCloud refuses to give {refused}.",
+            hint="See: icloudfs status",
+        )
 
 
 def _libraries(settings: Settings) -> list[dict[str, Any]]:
@@ -40,6 +45,14 @@ def _albums(settings: Settings) -> list[dict[str, Any]]:
     connection = _database(settings)
     rows = [{"name": path, "photos": photos} for path, photos in Directory(connection).albums()]
     return sorted(rows, key=lambda row: str(row["name"]).casefold())
+
+
+def _refused(settings: Settings) -> str:
+    """What is refused and may belong here, in words."""
+    parts = summarise(_database(settings)).refused
+    told = [part.told for part in parts if not part.harmless]
+    more = f"; {len(told) - 1} parts more" if len(told) > 1 else ""
+    return told[0] + more if told else ""
 
 
 def _database(settings: Settings) -> apsw.Connection:

@@ -239,8 +239,10 @@ def _refused(summary: Summary) -> Iterator[str]:
         since = datetime.fromtimestamp(part.since).astimezone().strftime("%x %X")
         wait = part.next_at - time.time()
         again = f"asked again in {duration(wait)}" if wait > 0 else "asked again with the next sync"
-        what = "not offered, which is no failure" if part.harmless else part.code
-        yield f"Refused     {part.told}: {what}, since {since}; {again}"
+        if part.harmless:
+            yield f"Not offered {part.told}, which is no failure; {again}"
+        else:
+            yield f"Refused     {part.told}: {part.code}, since {since}; {again}"
     if (left := len(parts) - _MOST_REFUSED) > 0:
         yield f"Refused     {left} parts more; all of them: icloudfs status --json"
     if records := summary.refused_records:

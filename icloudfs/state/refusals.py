@@ -87,6 +87,7 @@ def forget_zone(connection: apsw.Connection, area: str, zone: str) -> None:
     connection.execute("DELETE FROM refused_part WHERE area = ? AND zone = ?", (area, zone))
 
 
-def ask_at_once(connection: apsw.Connection) -> None:
-    """No pause any more: somebody wants everything anew."""
-    connection.execute("UPDATE refused_part SET next_at = 0")
+def ask_at_once(connection: apsw.Connection, *, harmless: bool) -> None:
+    """No pause any more, for a person who waits. ``harmless``: also for what was refused without harm."""
+    which = "" if harmless else " WHERE NOT harmless"
+    connection.execute("UPDATE refused_part SET next_at = 0" + which)

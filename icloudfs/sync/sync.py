@@ -67,15 +67,16 @@ class Sync:
         self._report = report
         self._running = trio.Lock()
 
-    async def run(self, *, relist: bool = False) -> Figures:
+    async def run(self, *, relist: bool = False, by_hand: bool = False) -> Figures:
         """One run, with its row in ``sync_runs``. ``relist``: every library anew, whatever its token.
+        ``by_hand``: a person wants it, and what was refused is asked for again at once.
 
         Raises what the photo service raises. Whatever was reached by then is kept.
         """
         async with self._running:
             run = await self._database.write(lambda c: runs.begin(c, time.time()))
-            if relist:
-                await self._database.write(refusals.ask_at_once)
+            if relist or by_hand:
+                await self._database.write(partial(refusals.ask_at_once, harmless=relist))
             books = self._books()
             books.figures.run = run
             calls, received = self._icloud.meter.calls, self._icloud.meter.received

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -52,8 +53,13 @@ def test_a_refused_list_costs_nothing_else(
         (names,) = state.execute("SELECT refused FROM sync_runs ORDER BY id DESC").fetchone()
         assert "the list of hidden photos" in names
 
+    listed = library.icloudfs("list", check=False)
+    assert listed.returncode == IN_PART and "the list of albums of PrimarySync" in listed.stderr
+    assert isinstance(json.loads(library.icloudfs("list", "--json", check=False).stdout), list)
+
     icloud.control.clear_faults()
-    library.icloudfs("sync", "--mirror", "demand", "--no-incremental")
+    library.sync()  # by hand: no pause is waited for
+    assert "Holidays/Japan" in library.icloudfs("list").stdout
     assert not [part for part in library.status()["refused"] if not part["harmless"]]
 
 
