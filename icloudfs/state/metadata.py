@@ -40,6 +40,11 @@ def database_token_key(area: str) -> str:
     return f"database_token:{area}"
 
 
+def all_zones_key(area: str) -> str:
+    """When all zones of an area were last looked at, milliseconds since the epoch."""
+    return f"all_zones:{area}"
+
+
 def put_token(connection: apsw.Connection, key: str, token: str, now: int) -> None:
     """Keep a token, and when it came; ``now`` in milliseconds since the epoch."""
     put(connection, key, token)

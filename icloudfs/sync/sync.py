@@ -42,6 +42,8 @@ _AREAS: tuple[Area, ...] = ("private", "shared")
 _REMOVED_A_TRANSACTION = 500
 _MOST_PAGES = 1000
 """Of what changed in an area."""
+_ALL_ZONES_EVERY = 86_400_000
+"""Milliseconds between two looks at all zones of an area, changed or not."""
 
 
 class Sync:
@@ -193,15 +195,17 @@ class Sync:
         return _Changed(list(names or ()), [], "", complete=True)
 
     async def _since(self, books: Books, area: Area, token: str) -> _Changed:
-        """What changed since a token, or everything where that is refused."""
-        if token:
+        """What changed since a token; or everything, where that is refused and once a day."""
+        if token and not self._is_time_for_all(area):
             try:
                 return await self._all_pages(books, area, token)
             except CloudKitError as error:
-                log.info("what changed since the %s area's token is refused: %s", area, error)
+                log.warning(
+                    "the %s database's token is refused (%s); looking at all zones", area, error
+                )
         answer = await self._all_pages(books, area, "")
-        if token:
-            log.warning("the %s database's token is refused; looking at all zones", area)
+        now = str(self._tree.clock())
+        await self._database.write(lambda c: metadata.put(c, metadata.all_zones_key(area), now))
         if answer.zones:
             # A look at everything counts when a second one has been added to it: what the first left out
             # would be heard of again only when it changes.
@@ -209,6 +213,12 @@ class Sync:
             named = {zone.name: zone for zone in (*second.zones, *answer.zones)}
             answer = answer._replace(zones=list(named.values()))
         return answer
+
+    def _is_time_for_all(self, area: Area) -> bool:
+        """An answer that wrongly says that nothing changed cannot be told from the truth, and the token
+        moves on: what it kept back, such as that a library is gone, is found by this."""
+        looked = metadata.get(self._database.reader, metadata.all_zones_key(area))
+        return looked is None or abs(self._tree.clock() - int(looked)) >= _ALL_ZONES_EVERY
 
     async def _all_pages(self, books: Books, area: Area, since: str) -> _Changed:
         changed: dict[str, Zone] = {}

@@ -35,7 +35,7 @@ ONLY_TO_MAKE_SURE = "zones/list"
 
 HEALED_LATER = "changes/database", "empty-list"
 """That nothing changed is what nearly every answer says. What one such answer kept back comes with the next
-change of its library, as the end of the test shows."""
+change of its library, as the end of the test shows, or within a day (test_refusals)."""
 
 ALBUMS, LISTED_APART = (View.ALBUMS,), (View.HIDDEN, View.DELETED, View.BURSTS)
 MAY_LACK: dict[str, tuple[View, ...]] = {

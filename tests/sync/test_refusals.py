@@ -531,6 +531,27 @@ async def test_an_album_that_is_refused_in_its_list_is_listed_when_it_is_given(
         assert_right(account, client)
 
 
+async def test_what_one_answer_kept_back_is_found_within_a_day(tmp_path: Path) -> None:
+    """A new photo, and a library that is gone: the answer that would have told said that nothing changed."""
+    async with lab(tmp_path, PLAN) as account:
+        client = account.client()
+        await client.sync()
+        shared = next(zone.zone.name for zone in client.zones if zone.zone.name != "PrimarySync")
+        added = account.phone.add_photo()
+        account.phone.remove_shared_zone(shared)
+        account.faults.set("*", "answer", call="changes/database", way="empty-list", times=2)
+        await client.sync()
+        await client.sync()
+        assert len(client.zones) == 2
+        account.days_later += 1
+        await client.sync()
+        assert [zone.zone.name for zone in client.zones] == ["PrimarySync"]
+        assert client.reader.execute(
+            "SELECT 1 FROM asset WHERE name = ?", (added.asset,)
+        ).fetchall()
+        assert_right(account, client)
+
+
 async def test_a_token_is_kept_only_with_the_changes_it_stands_for(tmp_path: Path) -> None:
     """The changes that changes/database announced were refused: they are asked for though nothing new is."""
     async with lab(tmp_path, PLAN, patience=0.2) as account:
