@@ -13,7 +13,7 @@ from icloudfs.apple.records import Rendition
 from icloudfs.cache import thumbnails
 from icloudfs.cache.cache import Cache
 from icloudfs.cache.shelf import Shelf
-from icloudfs.cache.source import ExpiredURL
+from icloudfs.cache.source import NAMES_A_LOOKUP, ExpiredURL
 from icloudfs.cache.thumbnails import CONNECTIONS
 from icloudfs.errors import (
     ContentMismatch,
@@ -120,17 +120,17 @@ async def test_the_next_larger_one_if_there_is_no_smaller(
 async def test_a_folder_is_one_lookup_and_few_connections(
     directory: Path, database: Database, server: Server
 ) -> None:
-    files = [photo(server, number) for number in range(60)]
+    files = [photo(server, number) for number in range(NAMES_A_LOOKUP)]
     most = 0
 
     server.pace = 0.001
     async with running(directory, database, server) as cache, trio.open_nursery() as nursery:
         for file in [*files, *files]:
             nursery.start_soon(cache.thumbnail, file)
-        while len(server.gets) < 60:
+        while len(server.gets) < len(files):
             await trio.sleep(0.001)
             most = max(most, sum(get.sent == 0 for get in server.gets))
-    assert len(server.lookups) == 1 and len(server.gets) == 60
+    assert len(server.lookups) == 1 and len(server.gets) == len(files)
     assert 1 < most <= CONNECTIONS
 
 
