@@ -102,8 +102,6 @@ class Listing:
         """Of each list, by its name."""
         self._looked_behind: set[Index] = set()
         """Lists behind whose end an empty page was read."""
-        self._empty: defaultdict[str, set[int]] = defaultdict(set)
-        """Where pages begin that gave nothing, with none behind them that gave something; by list."""
         self._parts = books.refusals.of_zone(zone.zone)
         self._refused: set[Index] = set()
         """Lists of photos that are refused: the library's history has what is in them."""
@@ -235,7 +233,7 @@ class Listing:
         """The positions that a page should hold; of the last one all that are behind it, too: the count
         may be too small. Unless ``sure`` an empty one is read twice only where its ``Tail`` wants it."""
         last = rank + PAGE_ASSETS >= min(count, _MOST_PLANNED * PAGE_ASSETS)
-        if self._leads_nowhere(_list_name(index)):
+        if self._tails[_list_name(index)].leads_nowhere:
             return
         very_first = index is Index.ALL and rank == 0 and self._is_under_way
 
@@ -263,21 +261,8 @@ class Listing:
             return
         again = partial(self._list_page, index, rank, count, sure=True)
         self._tails[_list_name(index)].note(rank, found, again)
-        self._note_positions(_list_name(index), rank, found.positions)
         if last and found.behind:
             self._looked_behind.add(index)
-
-    def _note_positions(self, name: str, rank: int, positions: int) -> None:
-        """A page of a list gave so many; see ``_leads_nowhere``."""
-        empty = self._empty[name]
-        if positions:
-            self._empty[name] = {other for other in empty if other > rank}
-        else:
-            empty.add(rank)
-
-    def _leads_nowhere(self, name: str) -> bool:
-        """Whether a list gave nothing for so long that the rest is not asked for."""
-        return len(self._empty[name]) >= lists.MOST_EMPTY
 
     @property
     def _is_under_way(self) -> bool:
@@ -404,7 +389,7 @@ class Listing:
         """The members from one position to another; ``last``: and all behind that. None if they are
         refused, or an empty stretch leads nowhere. ``sure``: as ``_list_page``."""
         name = _member_list(album)
-        if self._leads_nowhere(name):
+        if self._tails[name].leads_nowhere:
             return None
 
         async def store(page: Page, complete: bool) -> None:
@@ -423,7 +408,6 @@ class Listing:
         if found is not None:
             again = partial(self._store_members, album, start, end, last=last, sure=True)
             self._tails[name].note(start, found, again)
-            self._note_positions(name, start, found.positions)
         return found
 
     # -- the end -------------------------------------------------------------------------------
@@ -576,7 +560,6 @@ class Listing:
             metadata.put_token(connection, began, token, self._books.tree.clock())
 
         await self._books.database.write(forget_pages)
-        self._empty.clear()
         await self._list_everything()
 
     async def _note_excess(self, short: Short) -> None:

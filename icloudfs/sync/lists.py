@@ -53,17 +53,28 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class Tail:
-    """One list's empty pages that were read only once, and what makes them believed."""
+    """One list's empty pages: which were read only once, what makes them believed, and when to stop."""
 
     def __init__(self) -> None:
         self._furthest = -1
         self._ended = False
         """Behind the furthest photo two answers were empty."""
         self._doubtful: dict[int, Callable[[], Awaitable[object]]] = {}
+        self._empty: set[int] = set()
+        """Where pages begin that gave nothing, with none behind them that gave something."""
+
+    @property
+    def leads_nowhere(self) -> bool:
+        """Whether the list gave nothing for so long that the rest is not asked for."""
+        return len(self._empty) >= MOST_EMPTY
 
     def note(self, rank: int, found: Found, again: Callable[[], Awaitable[object]]) -> None:
         """What reading the page at ``rank`` came to; ``again`` reads it twice, and notes it anew."""
         self._doubtful.pop(rank, None)
+        if found.positions:
+            self._empty = {other for other in self._empty if other > rank}
+        else:
+            self._empty.add(rank)
         if found.positions and rank > self._furthest:
             self._furthest, self._ended = rank, found.behind and found.sure
         elif not found.sure:
