@@ -78,9 +78,15 @@ async def test_cancelled_it_asks_for_no_more(
 ) -> None:
     server.pace = 0.02
     async with running(directory, database, server) as cache:
-        with trio.move_on_after(0.1):
-            await cache.prefetch(photos, to_nobody, 4)
-        await trio.sleep(0.3)
-        assert cache.transfers() == []
-        assert 4 <= len(server.gets) < 20
+        with trio.fail_after(10):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(cache.prefetch, photos, to_nobody, 4)
+                while len(server.gets) < 4:
+                    await trio.sleep(0.01)
+                nursery.cancel_scope.cancel()
+            while cache.transfers():
+                await trio.sleep(0.01)
+        asked = len(server.gets)
+        await trio.sleep(0.1)
+        assert asked == len(server.gets) < 20
         assert cache.usage == 100 * KIB * len(server.gets)

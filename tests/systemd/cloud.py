@@ -48,10 +48,10 @@ class Cloud:
 
     def freeze(self) -> None:
         """Connections are accepted, and nothing ever comes."""
-        self._machine.run("systemctl", "kill", "--signal=STOP", "icloud")
+        self._machine.run("systemctl", "kill", "--kill-whom=main", "--signal=STOP", "icloud")
 
     def thaw(self) -> None:
-        self._machine.run("systemctl", "kill", "--signal=CONT", "icloud")
+        self._machine.run("systemctl", "kill", "--kill-whom=main", "--signal=CONT", "icloud")
 
     def _answers(self) -> bool:
         return self._ask("traffic", log=False, check=False) is not None
