@@ -81,10 +81,10 @@ async def test_cancelled_it_asks_for_no_more(
         with trio.fail_after(10):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(cache.prefetch, photos, to_nobody, 4)
-                while len(server.gets) < 4:
+                while len(server.gets) < 4:  # noqa: ASYNC110
                     await trio.sleep(0.01)
                 nursery.cancel_scope.cancel()
-            while cache.transfers():
+            while cache.transfers():  # noqa: ASYNC110
                 await trio.sleep(0.01)
         asked = len(server.gets)
         await trio.sleep(0.1)
