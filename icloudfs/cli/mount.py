@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import trio
 
-from icloudfs import journal
+from icloudfs import journal, memory
 from icloudfs.apple.session import stem
 from icloudfs.cli.options import account_options, with_account
 from icloudfs.config import Settings, make_state_directory
@@ -84,6 +84,7 @@ def _default_log(settings: Settings) -> Path:
 def _serve(settings: Settings, mount_point: Path) -> None:
     from icloudfs import daemon  # imports FUSE, which the parent does not need
 
+    memory.share_heaps()
     readiness = background.Readiness()
     try:
         trio.run(functools.partial(daemon.serve, settings, mount_point, readiness.ready))
