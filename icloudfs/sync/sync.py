@@ -389,7 +389,8 @@ class Sync:
     async def _forget_the_past(self, books: Books) -> None:
         """Photos leave ``Recent`` because time passes, not because a record changes."""
         zones = catalogue.zones(self._database.reader)
-        old = no_longer_recent(self._database.reader, self._tree.clock()) if zones else []
+        past = partial(no_longer_recent, now=self._tree.clock())
+        old = await self._database.read(past) if zones else []
         for start in range(0, len(old), _REMOVED_A_TRANSACTION):
             touched = Touched(assets=dict.fromkeys(old[start : start + _REMOVED_A_TRANSACTION]))
             await self._database.write(

@@ -12,6 +12,7 @@ import apsw
 import msgspec
 
 from icloudfs.apple.records import Area, Rendition, Zone
+from icloudfs.state.catalogue import NAMED
 from icloudfs.state.sight import is_visible
 from icloudfs.tree import numbers
 
@@ -69,6 +70,18 @@ _FILE = (
     "SELECT i.ino, i.size, i.checksum, i.rendition, z.area, z.name, z.owner, a.master, a.name"
     " FROM asset a JOIN inode i ON i.asset = a.id JOIN zone z ON z.id = a.zone"
 )
+_NEIGHBOURS = (
+    "SELECT i.ino, i.size, i.checksum, i.rendition, z.area, z.name, z.owner, a.master, a.name"
+    " FROM (SELECT id, zone, master, name FROM asset"
+    " WHERE id {side} (SELECT asset FROM inode WHERE ino = ?1) ORDER BY id {order} LIMIT ?2) a"
+    # As they are written: no other order of these tables has a bound.
+    " CROSS JOIN inode i ON i.asset = a.id CROSS JOIN zone z ON z.id = a.zone LIMIT ?2"
+)
+_BEFORE = _NEIGHBOURS.format(side="<", order="DESC")
+_AFTER = _NEIGHBOURS.format(side=">", order="ASC")
+_LOOKED_AT = 4
+"""Photos that are looked at for one that is shown."""
+
 _INODE = "i.ino, i.mode, i.size, i.mtime, i.ctime, i.nlink"
 
 
@@ -172,18 +185,21 @@ class Directory:
 
     def files_of_asset(self, name: str) -> list[File]:
         """Every file of the photos with this record name; empty if there is none."""
+        # By the index of (zone, name): by the name alone there is none.
         inodes = self._connection.cursor().execute(
-            "SELECT i.ino FROM asset a JOIN inode i ON i.asset = a.id WHERE a.name = ?", (name,)
+            f"SELECT i.ino FROM {NAMED.format('?')} CROSS JOIN inode i ON i.asset = a.id", (name,)
         )
         found = [self.file(int(str(ino))) for (ino,) in inodes.fetchall()]
         return [file for file in found if file is not None]
 
     def newest(self, limit: int) -> list[int]:
-        """The files of the photos that were added last, the last first."""
+        """The files of the photos that were added last, the last first: fewer than ``limit`` if most of the
+        last are hidden, since only so many times as many are looked at."""
         rows = self._connection.cursor().execute(
-            "SELECT i.ino FROM asset a JOIN inode i ON i.asset = a.id"
-            f" WHERE {is_visible('a')} ORDER BY a.added DESC LIMIT ?",
-            (limit,),
+            "SELECT i.ino FROM (SELECT id, added, hidden, deleted, expunged FROM asset"
+            " INDEXED BY asset_by_added ORDER BY added DESC LIMIT ?) a"
+            f" CROSS JOIN inode i ON i.asset = a.id WHERE {is_visible('a')} LIMIT ?",
+            (limit * _LOOKED_AT, limit),
         )
         return [int(str(ino)) for (ino,) in rows.fetchall()]
 
@@ -217,15 +233,11 @@ class Directory:
         """The files of the photos that arrived just before and just after that of ``ino``.
 
         Photos are listed in the order in which they were taken, and come one by one after that: so these are
-        mostly the ones that were taken before and after it, whatever the directory.
+        mostly the ones that were taken before and after it, whatever the directory. At most ``each_way`` photos
+        on either side are looked at, whether they have files or not.
         """
-        asset = "(SELECT asset FROM inode WHERE ino = ?)"
-        before = self._execute(
-            f"{_FILE} WHERE a.id < {asset} ORDER BY a.id DESC LIMIT ?", (ino, each_way)
-        ).fetchall()
-        after = self._execute(
-            f"{_FILE} WHERE a.id > {asset} ORDER BY a.id LIMIT ?", (ino, each_way)
-        ).fetchall()
+        before = self._execute(_BEFORE, (ino, each_way)).fetchall()
+        after = self._execute(_AFTER, (ino, each_way)).fetchall()
         return [_file(row) for row in (*reversed(before), *after)]
 
     def checksum(self, ino: int) -> str | None:
