@@ -22,6 +22,7 @@ import trio
 from icloudfs.cache.bringing import Arrival, How, bring, no_room
 from icloudfs.cache.eviction import Room
 from icloudfs.cache.fetch import Fetch
+from icloudfs.cache.opening import move
 from icloudfs.cache.parallel import portions
 from icloudfs.cache.places import Places
 from icloudfs.errors import ContentError, DiskFull
@@ -149,7 +150,7 @@ class Adoption:
             for arrival in brought if how != "use" else ():
                 final = self._places.absolute(self._final_path(arrival, how))
                 final.parent.mkdir(mode=0o700, exist_ok=True)
-                self._part(arrival).rename(final)
+                move(self._part(arrival), final)
 
         with trio.CancelScope(shield=True):
             await self._database.write(publish)

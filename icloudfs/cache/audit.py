@@ -423,6 +423,6 @@ def _set_verified(connection: apsw.Connection, judged: Iterable[Judged]) -> None
 def _identity_at(path: Path) -> str:
     """Of the file at ``path``, '' if there is none to be reached."""
     try:
-        return identity(path.stat())
+        return identity(path.lstat())
     except OSError:
         return ""

@@ -17,6 +17,7 @@ import msgspec
 import trio
 
 from icloudfs.cache.holding import identity, storage_error
+from icloudfs.cache.opening import make_way, open_file
 from icloudfs.cache.places import Places
 from icloudfs.errors import ContentError, DiskFull, IcloudfsError
 from icloudfs.tree.directory import File
@@ -72,11 +73,11 @@ def bring(arrival: Arrival, target: Path, how: How) -> None:
     Ends early if the caller is cancelled. Raises CannotShare, DiskFull, CacheUnusable, OSError for the
     arrival's own file, and ContentError if that is not what was hashed any more.
     """
-    target.unlink(missing_ok=True)
+    make_way(target)
     if how == "link":
         _link(arrival, target)
     elif how != "use":
-        fd = os.open(arrival.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = open_file(arrival.path, os.O_RDONLY)
         try:
             _duplicate(fd, arrival, target, how)
             _check_unchanged(os.fstat(fd), arrival)

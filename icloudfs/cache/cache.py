@@ -373,7 +373,7 @@ class Cache:
         if row is not None and row.path and not row.imported:
             path = self.places.absolute(row.path)
             with suppress(FileNotFoundError):
-                if identity(path.stat()) == seen:
+                if identity(path.lstat()) == seen:
                     path.rename(leaving)
         return leaving
 

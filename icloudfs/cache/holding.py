@@ -28,6 +28,7 @@ from typing import NamedTuple
 import apsw
 import trio
 
+from icloudfs.cache.opening import make_way, move, open_file
 from icloudfs.cache.places import Places
 from icloudfs.cache.ranges import RangeSet
 from icloudfs.cache.verify import Digests, RunningDigest, digest, judge
@@ -100,7 +101,7 @@ class Holding:
     def _take_up_whole(self, row: Content) -> None:
         self._recorded = None
         with suppress(OSError):
-            self._fd = os.open(self._places.absolute(row.path), os.O_RDONLY | os.O_CLOEXEC)
+            self._fd = open_file(self._places.absolute(row.path), os.O_RDONLY)
         if self._fd < 0:
             return
         found = os.fstat(self._fd)
@@ -310,7 +311,7 @@ class Holding:
             )
             content.parent.mkdir(mode=0o700, exist_ok=True)
             # Last before the commit. If the process ends between the two, ``_adopt`` finds the file.
-            partial.rename(content)
+            move(partial, content)
 
         await self._database.write(publish)
 
@@ -378,7 +379,7 @@ def identity(found: os.stat_result) -> str:
 
 def _open_to_write(path: Path) -> int:
     """A part that is here. Raises OSError; a hard link counts as not there, and goes."""
-    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    fd = open_file(path, os.O_RDWR)
     if os.fstat(fd).st_nlink > 1:
         os.close(fd)
         path.unlink()
@@ -388,12 +389,12 @@ def _open_to_write(path: Path) -> int:
 
 def _open_new(path: Path) -> int:
     """A file that nobody else has; what lay there before was of no use to anybody."""
-    how = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    how = os.O_RDWR | os.O_CREAT | os.O_EXCL
     try:
-        return os.open(path, how, 0o600)
+        return open_file(path, how)
     except FileExistsError:
-        path.unlink()
-        return os.open(path, how, 0o600)
+        make_way(path)
+        return open_file(path, how)
 
 
 def _pread(fd: int, start: int, stop: int) -> bytes:

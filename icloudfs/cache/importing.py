@@ -27,6 +27,7 @@ from icloudfs.cache.bringing import Arrival, How, check_that_it_can
 from icloudfs.cache.cache import Cache
 from icloudfs.cache.hashed import Hashed, hashed, recall, remember
 from icloudfs.cache.holding import identity
+from icloudfs.cache.opening import open_file
 from icloudfs.cache.parallel import Meter, portions, spread
 from icloudfs.cache.verify import digest
 from icloudfs.cache.walking import Seen, Walk
@@ -310,8 +311,7 @@ class _Import:
 def _read(seen: Seen, count: Callable[[int], None]) -> Hashed | str:
     """In a thread: the digests of a file, or why it has none."""
     try:
-        # Not to wait for a writer, should it be a pipe by now.
-        fd = os.open(seen.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = open_file(seen.path, os.O_RDONLY)
         try:
             if identity(os.fstat(fd)) == seen.identity:
                 found = digest(fd, count)

@@ -11,6 +11,7 @@ import msgspec
 
 from icloudfs.apple import checksum as apple
 from icloudfs.cache.holding import identity
+from icloudfs.cache.opening import is_file, open_file
 from icloudfs.cache.verify import digest, judge
 from icloudfs.errors import ContentMismatch
 from icloudfs.state.contents import Content
@@ -46,16 +47,18 @@ def look_at(row: Content, path: Path, count: Callable[[int], None]) -> Judged:
     """Whether it is there with the right size. ``count`` is told of one item."""
     count(1)
     try:
-        found = path.stat()
+        found = path.lstat()
     except OSError as error:
         return Judged(row, "missing", _gone(error))
+    if not is_file(found):
+        return Judged(row, "corrupt", "It is not a regular file.", identity(found))
     return _judge_outside(row, found) or Judged(row, "present", seen=identity(found))
 
 
 def read(row: Content, path: Path, count: Callable[[int], None]) -> Judged:
     """Whether it is what iCloud announced, byte for byte. ``count`` is told of the bytes."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = open_file(path, os.O_RDONLY)
     except OSError as error:
         return _closed_to_us(row, path, error)
     try:
@@ -69,7 +72,7 @@ def read(row: Content, path: Path, count: Callable[[int], None]) -> Judged:
 
 def _closed_to_us(row: Content, path: Path, error: OSError) -> Judged:
     try:
-        seen = identity(path.stat())
+        seen = identity(path.lstat())
     except OSError:
         return Judged(row, "missing", _gone(error))
     return Judged(row, "corrupt", f"It cannot be read: {error.strerror}.", seen)

@@ -17,6 +17,7 @@ import re
 import secrets
 from pathlib import Path
 
+from icloudfs.cache.opening import open_file
 from icloudfs.errors import CacheUnusable
 
 _CACHEDIR_TAG = (
@@ -62,8 +63,8 @@ class Places:
     def _enter(self) -> bool:
         # Written anew each time: this is also the proof that files can be made here.
         mark = self.directory / _IN_USE
-        unclean = mark.exists()
-        mark.write_text("")
+        unclean = os.path.lexists(mark)
+        os.close(open_file(mark, os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
         return unclean
 
     def leave(self) -> None:

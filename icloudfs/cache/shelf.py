@@ -17,6 +17,8 @@ from collections import OrderedDict
 from contextlib import suppress
 from pathlib import Path
 
+from icloudfs.cache.opening import open_file
+
 _USED_AGAIN = 3600.0
 """Seconds after which another use is written down: the order is kept well enough, and readers write little."""
 
@@ -56,7 +58,8 @@ class Shelf:
             sizes.move_to_end(name)
         path = self._path(name)
         try:
-            content = path.read_bytes()
+            with os.fdopen(open_file(path, os.O_RDONLY), "rb") as file:
+                content = file.read()
             self._note_use(path)
         except FileNotFoundError:
             self._forget(name)

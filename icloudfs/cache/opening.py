@@ -1,0 +1,47 @@
+"""Opening a file of the cache, or one that is used where it lies, whatever was put in its place meanwhile.
+
+A FIFO has whoever opens it wait for the other end, a device may do anything, and a link leads elsewhere. None
+of them is a content, so none is waited for, followed or read.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+_NEVER_ELSEWHERE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+def open_file(path: Path | bytes, how: int, mode: int = 0o600) -> int:
+    """A descriptor of the regular file at ``path``, opened as ``how`` says. Raises OSError, also for a link
+    and whatever else is no file."""
+    fd = os.open(path, how | _NEVER_ELSEWHERE, mode)
+    if not is_file(os.fstat(fd)):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "It is not a regular file", os.fsdecode(path))
+    return fd
+
+
+def is_file(found: os.stat_result) -> bool:
+    """Whether it is a regular file: neither a link nor a directory, FIFO, socket or device."""
+    return stat.S_ISREG(found.st_mode)
+
+
+def make_way(path: Path) -> None:
+    """Have nothing at ``path``: what is there is of no use to us. A directory is moved aside, since we made
+    none there. Raises OSError."""
+    try:
+        path.unlink(missing_ok=True)
+    except IsADirectoryError:
+        path.rename(path.with_name(f"{path.name}.aside"))
+
+
+def move(file: Path, to: Path) -> None:
+    """Rename ``file``, whatever is there already. Raises OSError."""
+    try:
+        file.rename(to)
+    except IsADirectoryError:
+        make_way(to)
+        file.rename(to)
