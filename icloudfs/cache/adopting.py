@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import NamedTuple
 
 import apsw
 import msgspec
@@ -22,6 +23,7 @@ import trio
 from icloudfs.cache.bringing import Arrival, How, bring, no_room
 from icloudfs.cache.eviction import Room
 from icloudfs.cache.fetch import Fetch
+from icloudfs.cache.holding import identity
 from icloudfs.cache.opening import move
 from icloudfs.cache.parallel import portions
 from icloudfs.cache.places import Places
@@ -37,6 +39,10 @@ _MOST_FILES = 100
 """In one group, and so in one transaction: to open them takes the event loop some 60 µs each."""
 
 
+_SHARED = ("use", "link")
+"""What its owner may write to afterwards: it has to be what was hashed."""
+
+
 class Adopted(msgspec.Struct):
     """What became of some arrivals."""
 
@@ -45,6 +51,14 @@ class Adopted(msgspec.Struct):
     """Their contents are here already, or on their way."""
     refused: list[tuple[Arrival, str]] = []
     """With the reason."""
+
+
+class _Coming(NamedTuple):
+    """An arrival that is being brought."""
+
+    arrival: Arrival
+    part: Path
+    """Where it is made, unless it is used where it lies."""
 
 
 class Adoption:
@@ -72,52 +86,57 @@ class Adoption:
         return adopted
 
     async def _adopt_group(self, group: list[Arrival], how: How, adopted: Adopted) -> None:
-        brought: list[Arrival] = []
+        brought: list[_Coming] = []
         async with AsyncExitStack() as stack:
             aside = await self._set_aside(group, stack, adopted)
             try:
-                for arrival in aside.values():
-                    coming = sum(map(_size, brought)) + arrival.file.size
-                    if how != "use" and not self._room.has_room(coming):
+                for coming in aside.values():
+                    arrival = coming.arrival
+                    size = sum(_size(each.arrival) for each in brought) + arrival.file.size
+                    if how != "use" and not self._room.has_room(size):
                         raise no_room(arrival)
-                    if await self._bring(arrival, how, adopted):
-                        brought.append(arrival)
+                    if await self._bring(coming, how, adopted):
+                        brought.append(coming)
             finally:
                 # Also if the next one failed, or somebody lost patience: a copy is whole or it is not.
                 await self._publish(brought, how)
-                adopted.taken += brought
+                adopted.taken += [coming.arrival for coming in brought]
 
     async def _set_aside(
         self, group: list[Arrival], stack: AsyncExitStack, adopted: Adopted
-    ) -> dict[str, Arrival]:
+    ) -> dict[str, _Coming]:
         """Those of the group that nothing goes on about, locked until ``stack`` is left."""
-        aside: dict[str, Arrival] = {}
+        aside: dict[str, _Coming] = {}
         for arrival in group:
             await trio.lowlevel.checkpoint()
             checksum = arrival.file.checksum
             fetch = self._hold(arrival.file)
             stack.callback(fetch.reader_left)
-            if checksum in aside or fetch.holding.whole or not fetch.is_quiet:
+            if checksum in aside or fetch.holding.is_here or not fetch.is_quiet:
                 adopted.left.append(arrival)
                 continue
             await stack.enter_async_context(fetch.holding.lock)
+            given_up = fetch.holding.part
             if not fetch.set_aside():
                 adopted.left.append(arrival)
                 continue
-            aside[checksum] = arrival
             stack.callback(self._go_on, fetch)
+            part = self._places.absolute(self._places.new_part(checksum))
+            aside[checksum] = _Coming(arrival, part)
+            if given_up:
+                await trio.to_thread.run_sync(_remove, self._places.absolute(given_up))
         return aside
 
     def _go_on(self, fetch: Fetch) -> None:
         fetch.go_on(contents.get(self._database.reader, fetch.file.checksum))
 
-    async def _bring(self, arrival: Arrival, how: How, adopted: Adopted) -> bool:
-        target = self._part(arrival)
+    async def _bring(self, coming: _Coming, how: How, adopted: Adopted) -> bool:
+        arrival, part = coming
         try:
-            await trio.to_thread.run_sync(bring, arrival, target, how)
+            await trio.to_thread.run_sync(bring, arrival, part, how)
         except BaseException as error:
             with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(_remove, target)
+                await trio.to_thread.run_sync(_remove, part)
             if isinstance(error, DiskFull) or not isinstance(error, ContentError | OSError):
                 raise
             reason = error.strerror if isinstance(error, OSError) else str(error)
@@ -125,16 +144,13 @@ class Adoption:
             return False
         return True
 
-    def _part(self, arrival: Arrival) -> Path:
-        return self._places.absolute(self._places.partial_path(arrival.file.checksum))
-
-    async def _publish(self, brought: list[Arrival], how: How) -> None:
+    async def _publish(self, brought: list[_Coming], how: How) -> None:
         if not brought:
             return
         now = time.time_ns() // 1_000_000
 
         def publish(connection: apsw.Connection) -> None:
-            for arrival in brought:
+            for arrival, part in brought:
                 path = self._final_path(arrival, how)
                 contents.set_downloaded(
                     connection,
@@ -144,13 +160,13 @@ class Adoption:
                     sha256=arrival.sha256,
                     verified=arrival.verified,
                     now=now,
-                    identity=arrival.identity if how in ("use", "link") else "",
+                    identity=arrival.identity if how in _SHARED else identity(part.stat()),
                 )
             # Last before the commit, as in ``Holding.complete``.
-            for arrival in brought if how != "use" else ():
+            for arrival, part in brought if how != "use" else ():
                 final = self._places.absolute(self._final_path(arrival, how))
                 final.parent.mkdir(mode=0o700, exist_ok=True)
-                move(self._part(arrival), final)
+                move(part, final)
 
         with trio.CancelScope(shield=True):
             await self._database.write(publish)

@@ -260,7 +260,8 @@ class _Audit:
         for found in judged:
             if found.verdict == "verified":
                 self._result.verified += 1
-                if not found.row.verified or not found.row.sha256:
+                row = found.row
+                if not (row.verified and row.sha256 and row.identity == found.seen):
                     newly_proven.append(found)
             elif found.verdict == "unverifiable":
                 self._note_unverifiable(found.reason)
@@ -417,7 +418,14 @@ class _Audit:
 
 def _set_verified(connection: apsw.Connection, judged: Iterable[Judged]) -> None:
     for found in judged:
-        contents.set_verified(connection, found.row.checksum, found.row.path, found.sha256)
+        contents.set_checked(
+            connection,
+            found.row.checksum,
+            found.row.path,
+            found.sha256,
+            found.seen,
+            proven=True,
+        )
 
 
 def _identity_at(path: Path) -> str:

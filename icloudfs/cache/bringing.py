@@ -17,7 +17,7 @@ import msgspec
 import trio
 
 from icloudfs.cache.holding import identity, storage_error
-from icloudfs.cache.opening import make_way, open_file
+from icloudfs.cache.opening import open_file
 from icloudfs.cache.places import Places
 from icloudfs.errors import ContentError, DiskFull, IcloudfsError
 from icloudfs.tree.directory import File
@@ -68,12 +68,11 @@ def check_that_it_can(how: How, root: Path, places: Places) -> None:
 
 
 def bring(arrival: Arrival, target: Path, how: How) -> None:
-    """Make ``target`` the arrival's content, synced to the disk; what lay there goes.
+    """Make ``target``, which does not exist, the arrival's content, synced to the disk.
 
     Ends early if the caller is cancelled. Raises CannotShare, DiskFull, CacheUnusable, OSError for the
     arrival's own file, and ContentError if that is not what was hashed any more.
     """
-    make_way(target)
     if how == "link":
         _link(arrival, target)
     elif how != "use":

@@ -28,7 +28,7 @@ from icloudfs.cache.fetch import Fetch, Rules, Transfer
 from icloudfs.cache.handle import OpenFile
 from icloudfs.cache.holding import Holding, identity
 from icloudfs.cache.ledger import Ledger, record
-from icloudfs.cache.places import Places, checksum_of
+from icloudfs.cache.places import Places, checksum_of, content_name, file_name
 from icloudfs.cache.prefetching import Prefetch, PrefetchResult
 from icloudfs.cache.pull import Means
 from icloudfs.cache.reachability import Reachability
@@ -106,6 +106,8 @@ class Cache:
         self._timeout = timeout
         self._on_content_changed = on_content_changed or _tell_nobody
         self._fetches: dict[str, Fetch] = {}
+        self._checked: set[str] = set()
+        """What was read or fetched since the start, and found right; kept if ``strict``."""
         self._ledger = Ledger(database)
         self._room = Room(limit, self.places, database, self._ledger, lambda: self._fetches.keys())
         self._adoption = Adoption(self.places, database, self._room, self._hold)
@@ -159,7 +161,7 @@ class Cache:
         )
 
     async def _sweep(self, thoroughly: bool) -> None:
-        sweep = Sweep(self.places, self.database, self._room, self._fetches.__contains__)
+        sweep = Sweep(self.places, self.database, self._room, self.is_claimed)
         await sweep.run(thoroughly=thoroughly)
         await self._room.shrink()
 
@@ -171,7 +173,12 @@ class Cache:
             self._put_away(fetch)
         await self._ledger.record()
         await self._ledger.write_access_times()
-        await trio.to_thread.run_sync(self.places.leave)
+        try:
+            await self.database.settle()
+        except IcloudfsError as error:
+            log.warning("What lies in the cache is looked through at the next start: %s", error)
+        else:
+            await trio.to_thread.run_sync(self.places.leave)
 
     @property
     def tree(self) -> Directory:
@@ -192,7 +199,7 @@ class Cache:
         """
         fetch = self._take_up(file)
         try:
-            was_lacking = not fetch.holding.whole
+            was_lacking = not fetch.holding.is_here
             await fetch.until_whole()
             return was_lacking
         finally:
@@ -339,7 +346,7 @@ class Cache:
         the rows say."""
         checksum = checksum_of(name)
         if checksum is None:
-            return any(self.places.content_path(held).endswith(name) for held in self._fetches)
+            return content_name(name) in map(file_name, self._fetches)
         return checksum in self._fetches or self._room.is_leaving(checksum)
 
     def is_leaving(self, checksum: str) -> bool:
@@ -359,7 +366,8 @@ class Cache:
         fetch = self._hold(file)
         try:
             leaving = self._push_out(checksum, seen)
-            if fetch.holding.whole and (not seen or fetch.holding.is_open_at(seen)):
+            is_at_rest = fetch.holding.is_here and fetch.is_quiet
+            if is_at_rest and (not seen or fetch.holding.is_open_at(seen)):
                 fetch.lose()
             await record(fetch.holding)
         finally:
@@ -401,7 +409,8 @@ class Cache:
         if self._room.is_leaving(file.checksum):
             row = None
         holding = Holding(self.places, self.database, file)
-        holding.take_up(row)
+        unread = self._rules.strict and file.checksum not in self._checked
+        holding.take_up(row, check=unread)
         self._put_right(row, holding)
         return Fetch(
             file,
@@ -419,7 +428,7 @@ class Cache:
         self._room.arrived(0, holding.counted - expected)
         if holding.row_is_wrong:
             self._ledger.note(holding)
-        if row is not None and row.identity and not holding.whole:
+        if row is not None and row.imported and not holding.is_here:
             log.info("%s is no longer the photo that was imported", row.path)
             self._on_content_changed(holding.checksum)
 
@@ -440,6 +449,8 @@ class Cache:
         if not fetch.is_idle or self._fetches.get(fetch.file.checksum) is not fetch:
             return
         del self._fetches[fetch.file.checksum]
+        if self._rules.strict and fetch.holding.whole:
+            self._checked.add(fetch.file.checksum)
         fetch.holding.close()
         if self._nursery is None:
             return

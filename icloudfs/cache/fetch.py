@@ -147,7 +147,7 @@ class Fetch:
         """Whether bytes ``[start, stop)`` are here and may be shown to a reader."""
         if self.holding.verified:
             return True
-        if not self.holding.present.covers(start, stop):
+        if self.holding.is_doubted or not self.holding.present.covers(start, stop):
             return False
         # The reader that is given the last bytes of a large file is told whether they were right.
         return not self._is_all_here if self._streams else self._is_head(start, stop)
@@ -411,6 +411,9 @@ class Fetch:
             return
         if self._is_complete:
             await self._verify()
+        self._work_on()
+
+    def _work_on(self) -> None:
         for waiter in list(self._waiters):
             if not waiter.woken.is_set():
                 self._work_for(waiter)
@@ -446,7 +449,7 @@ class Fetch:
         return error
 
     async def _note_error(self, error: Exception) -> None:
-        file, path = self.file, self.holding.partial_path
+        file, path = self.file, self.holding.part
 
         def note(connection: apsw.Connection) -> None:
             contents.note_error(connection, file.checksum, file.size, path, str(error))
@@ -476,6 +479,7 @@ class Fetch:
         self._busy = False
         try:
             await self._verify()
+            self._work_on()
         except Exception as unforeseen:
             log.exception("%s could not be verified", self.file.checksum)
             self._fail(ContentError(f"It could not be verified: {unforeseen!r}"))
@@ -489,7 +493,10 @@ class Fetch:
             self._wake_satisfied()
             await self.holding.keep()
         except ContentMismatch as error:
-            self._verdict = error
+            if self.holding.is_doubted:
+                await self._lose_what_is_doubted()
+            else:
+                self._verdict = error
         except IcloudfsError as error:
             # The disk, not the content; hashing gigabytes again at every read would not help.
             self._not_to_verify_before = trio.current_time() + _VERIFY_AGAIN
@@ -500,6 +507,14 @@ class Fetch:
         if self._verdict is not None:
             await self._throw_away(self._verdict)
         self._wake_satisfied()
+
+    async def _lose_what_is_doubted(self) -> None:
+        """What was found here is not the content; iCloud has it."""
+        try:
+            await self.holding.remove()
+        except OSError as error:
+            log.warning("A wrong file could not be removed from the cache: %s", error)
+        self.lose()
 
     async def _throw_away(self, verdict: ContentError) -> None:
         """The bytes are not the content: none of them stays, and nobody may go on believing them."""
@@ -530,9 +545,9 @@ class Fetch:
     def set_aside(self) -> bool:
         """Drop what is here and fetch nothing until ``go_on``: a file that is the content is at hand.
 
-        False, and nothing is changed, if the content is whole or something goes on about it.
+        False, and nothing is changed, if the content is here or something goes on about it.
         """
-        if self.holding.whole or not self.is_quiet:
+        if self.holding.is_here or not self.is_quiet:
             return False
         self._busy = True
         self._places.clear()
@@ -551,9 +566,7 @@ class Fetch:
             self._read_unverified = False
             self._proved_wrong(self.file.checksum)
         self._wake_satisfied()
-        for waiter in list(self._waiters):
-            if not waiter.woken.is_set():
-                self._work_for(waiter)
+        self._work_on()
 
     # -- coming and going ------------------------------------------------------------------------
 

@@ -3,7 +3,10 @@
 Invariants
 
 * ``present`` names bytes that were written to the open file. What the database calls present was synced
-  to the disk before (``record``), so a crash can lose ranges but never invent one.
+  to the disk before (``record``), and the file has a name that no other ever had (places.py), so a crash or
+  a power cut can lose ranges but never invent one.
+* A whole file is believed for as long as it is the one whose row was written: by size, mtime and inode. What
+  was merely found in its place ``is_doubted``: nothing of it is shown before it was checked.
 * ``verified`` means that every byte is here and was checked, as far as it can be; ``whole`` that the file
   is also synced, and where its row in the database says. Only ``lose`` and ``discard`` take that back.
 * ``lock`` is held by whoever moves the file or writes its row, so the row never lags behind the file.
@@ -20,7 +23,7 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -28,11 +31,12 @@ from typing import NamedTuple
 import apsw
 import trio
 
-from icloudfs.cache.opening import make_way, move, open_file
+from icloudfs.apple import checksum as apple
+from icloudfs.cache.opening import move, open_file
 from icloudfs.cache.places import Places
 from icloudfs.cache.ranges import RangeSet
 from icloudfs.cache.verify import Digests, RunningDigest, digest, judge
-from icloudfs.errors import CacheUnusable, DiskFull
+from icloudfs.errors import CacheUnusable, ContentMismatch, DiskFull
 from icloudfs.state import contents
 from icloudfs.state.contents import Content
 from icloudfs.state.database import Database
@@ -68,12 +72,18 @@ class Holding:
         self.lock = trio.Lock()
         self.identity = ""
         """Of a file that its owner may write to: 'size:mtime_ns:inode' when it was hashed."""
+        self.part = ""
+        """Where the file lies until it is whole, relative to the cache directory; '' if there is none."""
+        self.is_doubted = False
+        """Whether every byte seems to be here, in a file that was found and is not known to be ours. If it
+        is wrong, that says nothing of iCloud."""
+        self._in_place: Content | None = None
+        """The row of a whole file that is doubted where it lies."""
         self._is_elsewhere = False
         self._places = places
         self._database = database
         self._fd = -1
         self._stale: list[int] = []
-        self._made = False
         self._making = threading.Lock()
         self._proof: _Proof | None = None
         self._digest = RunningDigest()
@@ -84,34 +94,45 @@ class Holding:
 
     # -- opening ---------------------------------------------------------------------------------
 
-    def take_up(self, row: Content | None) -> None:
+    def take_up(self, row: Content | None, *, check: bool = False) -> None:
         """Open what the database says is here. One open(2) and an fstat, nothing that waits.
 
-        Where row and disk disagree the disk is right; ``record`` puts the row right later.
+        ``check``: doubt a whole file even if it is the one that was written. Where row and disk disagree
+        the disk is right; ``record`` puts the row right later.
         """
         if self.whole:
             return
         if row is not None and row.status == "downloaded":
-            self._take_up_whole(row)
+            self._take_up_whole(row, check)
         elif row is None or not row.path:
             self._adopt()
         elif row.status == "partial":
             self._take_up_partial(row)
 
-    def _take_up_whole(self, row: Content) -> None:
+    def _take_up_whole(self, row: Content, check: bool) -> None:
         self._recorded = None
         with suppress(OSError):
             self._fd = open_file(self._places.absolute(row.path), os.O_RDONLY)
         if self._fd < 0:
             return
         found = os.fstat(self._fd)
-        is_ours_alone = not row.imported and not row.identity
-        if found.st_size == self.size and (is_ours_alone or identity(found) == row.identity):
-            self.identity = row.identity
-            self._is_elsewhere = row.imported
+        is_the_same = identity(found) == row.identity
+        if found.st_size != self.size or (row.imported and not is_the_same):
+            self._close_file()
+            return
+        self._is_elsewhere = row.imported
+        if row.imported or found.st_nlink > 1:
+            self.identity = identity(found)
+        can_be_checked = bool(row.sha256) or apple.is_checkable(self.checksum)
+        if is_the_same and not (check and can_be_checked):
             self.whole = True
         else:
-            self._close_file()
+            self._in_place = row
+            self._doubt()
+
+    def _doubt(self) -> None:
+        self.present.add(0, self.size)
+        self.is_doubted = True
 
     def _take_up_partial(self, row: Content) -> None:
         self._recorded = None
@@ -122,32 +143,36 @@ class Holding:
         except OSError:
             self._adopt()
             return
-        there = os.fstat(self._fd).st_size
-        for start, stop in row.ranges:
-            self.present.add(start, min(stop, there))
+        self.part = row.path
+        for recorded in row.ranges:
+            for start, stop in _written(self._fd, *recorded):
+                self.present.add(start, stop)
         if list(self.present) == row.ranges:
             self._recorded = row.ranges
+        if self.present.covers(0, self.size):
+            self._doubt()
 
     def _adopt(self) -> None:
         """A whole file that no row speaks of: the process ended between the rename and the commit, or
-        the database is a new one. It goes back to ``partial`` and is verified like any other."""
+        the database is a new one. It goes back to ``partial`` and is verified before it is believed."""
         content = self._places.absolute(self._places.content_path(self.checksum))
-        partial = self._places.absolute(self.partial_path)
+        part = self._places.new_part(self.checksum)
         with suppress(OSError):
-            content.rename(partial)
-            self._fd = _open_to_write(partial)
+            content.rename(self._places.absolute(part))
+            self._fd = _open_to_write(self._places.absolute(part))
+            self.part = part
             if os.fstat(self._fd).st_size == self.size:
-                self.present.add(0, self.size)
+                self._doubt()
 
     @property
-    def partial_path(self) -> str:
-        """Where the file lies until it is whole, relative to the cache directory."""
-        return self._places.partial_path(self.checksum)
+    def is_here(self) -> bool:
+        """Whether every byte is here, if only as it seems."""
+        return self.whole or self.is_doubted
 
     @property
     def row_is_wrong(self) -> bool:
         """Whether ``record`` has something to put right."""
-        return not self.whole and self._recorded != list(self.present)
+        return not self.whole and self._in_place is None and self._recorded != list(self.present)
 
     @property
     def counted(self) -> int:
@@ -207,8 +232,9 @@ class Holding:
     def _write(self, start: int, blocks: Sequence[bytes]) -> None:
         with self._making:  # two pulls may bring the first bytes, each in a thread
             if self._fd < 0:
-                self._fd = _open_new(self._places.absolute(self.partial_path))
-                self._made = True
+                part = self._places.new_part(self.checksum)
+                self._fd = _open_new(self._places.absolute(part))
+                self.part = part
         if os.fstat(self._fd).st_size != self.size:
             os.ftruncate(self._fd, self.size)
         for block in blocks:
@@ -251,7 +277,7 @@ class Holding:
             self._recorded = ranges
 
     def _save_ranges(self, ranges: list[tuple[int, int]]) -> _Change:
-        path = self.partial_path
+        path = self.part
         now = int(time.time())
         return lambda connection: contents.save_ranges(
             connection, self.checksum, self.size, path, ranges, now
@@ -274,7 +300,14 @@ class Holding:
                     found = await trio.to_thread.run_sync(self._finish, self._digest)
                 except OSError as error:
                     raise storage_error(error) from error
-                self._proof = _Proof(found, judge(self.checksum, self.size, found))
+                self._proof = _Proof(found, self._judge(found))
+
+    def _judge(self, found: Digests) -> bool:
+        by_checksum = judge(self.checksum, self.size, found)
+        row = self._in_place
+        if row is not None and not by_checksum and row.sha256 != found.sha256:
+            raise ContentMismatch(f"Expected SHA-256 {row.sha256}, found {found.sha256}.")
+        return by_checksum
 
     def _finish(self, begun: RunningDigest) -> Digests:
         with self._hashing:
@@ -287,16 +320,28 @@ class Holding:
                 return
             assert self._proof is not None
             try:
-                # On the disk before the row says so: a power cut must not leave zeros with our word on.
-                await trio.to_thread.run_sync(os.fdatasync, self._fd)
-                await self._publish(self._proof.found, self._proof.by_checksum)
+                if self._in_place is not None:
+                    await self._database.write(self._believe(self._in_place, self._proof))
+                else:
+                    # On the disk before the row says so: a power cut must not leave zeros with our
+                    # word on.
+                    await trio.to_thread.run_sync(os.fdatasync, self._fd)
+                    await self._publish(self._proof.found, self._proof.by_checksum)
             except OSError as error:
                 raise storage_error(error) from error
             self.whole = True
+            self.is_doubted = False
+            self._in_place = None
+
+    def _believe(self, row: Content, proof: _Proof) -> _Change:
+        seen = identity(os.fstat(self._fd))
+        return lambda connection: contents.set_checked(
+            connection, self.checksum, row.path, proof.found.sha256, seen, proven=proof.by_checksum
+        )
 
     async def _publish(self, found: Digests, verified: bool) -> None:
         path = self._places.content_path(self.checksum)
-        partial = self._places.absolute(self.partial_path)
+        part = self._places.absolute(self.part)
         content = self._places.absolute(path)
 
         def publish(connection: apsw.Connection) -> None:
@@ -308,24 +353,35 @@ class Holding:
                 sha256=found.sha256,
                 verified=verified,
                 now=time.time_ns() // 1_000_000,
+                identity=identity(os.fstat(self._fd)),
             )
             content.parent.mkdir(mode=0o700, exist_ok=True)
             # Last before the commit. If the process ends between the two, ``_adopt`` finds the file.
-            move(partial, content)
+            if not _is_at(content, self._fd):  # as after a commit that failed
+                move(part, content)
 
         await self._database.write(publish)
 
     async def discard(self, reason: str | None) -> None:
         """Throw away what is here; with a ``reason``, the content counts as failed."""
         async with self.lock:
-            self._throw_away()
-            if self._fd >= 0:
-                await trio.to_thread.run_sync(os.ftruncate, self._fd, 0)
+            fd, part = self._fd, self._places.absolute(self.part)
+            self.let_go()
+            if fd >= 0:
+                await trio.to_thread.run_sync(_destroy, fd, part)
             await self._database.write(self._failed(reason) if reason else self._forget)
             self._recorded = []
 
     def _failed(self, reason: str) -> _Change:
         return lambda connection: contents.set_failed(connection, self.checksum, self.size, reason)
+
+    async def remove(self) -> None:
+        """Take the file away that is doubted and proved wrong, unless it is another's. Its number stays
+        good until the last reader has left; ``lose`` is the caller's. Raises OSError."""
+        async with self.lock:
+            if not self._is_elsewhere:
+                path = self._in_place.path if self._in_place is not None else self.part
+                await trio.to_thread.run_sync(_unlink, self._places.absolute(path), self._fd)
 
     def lose(self) -> None:
         """The file behind a whole content is gone or changed: it is to be fetched again.
@@ -340,7 +396,13 @@ class Holding:
 
     def let_go(self) -> None:
         """What is here is not wanted any more; its file is the caller's to remove."""
-        self._throw_away()
+        self.present.clear()
+        self.part = ""
+        self.is_doubted = False
+        self._in_place = None
+        self._proof = None
+        self._digest = RunningDigest()
+        self.generation += 1
         self._recorded = None
         if self._fd >= 0:
             self._stale.append(self._fd)
@@ -350,21 +412,15 @@ class Holding:
         """Whether the file with that identity is the one that is open."""
         return self._fd >= 0 and identity(os.fstat(self._fd)) == wanted
 
-    def _throw_away(self) -> None:
-        self.present.clear()
-        self._proof = None
-        self._digest = RunningDigest()
-        self.generation += 1
-
     def close(self) -> None:
         """Close the file; nobody reads or writes it any more. An empty partial file is removed."""
         self._close_file()
         for fd in self._stale:
             os.close(fd)
         self._stale.clear()
-        if not self.whole and not self.present and self._made:
+        if not self.whole and not self.present and self.part:
             with suppress(OSError):
-                self._places.absolute(self.partial_path).unlink()
+                self._places.absolute(self.part).unlink()
 
     def _close_file(self) -> None:
         if self._fd >= 0:
@@ -388,13 +444,42 @@ def _open_to_write(path: Path) -> int:
 
 
 def _open_new(path: Path) -> int:
-    """A file that nobody else has; what lay there before was of no use to anybody."""
-    how = os.O_RDWR | os.O_CREAT | os.O_EXCL
+    """A file that nobody else has."""
+    return open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+
+
+def _written(fd: int, start: int, stop: int) -> Iterator[tuple[int, int]]:
+    """What of ``[start, stop)`` was ever written to, as far as the filesystem can tell."""
+    while start < stop:
+        try:
+            start = os.lseek(fd, start, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # it cannot tell
+                yield start, min(stop, os.fstat(fd).st_size)
+            return  # a hole up to the end, or beyond it
+        hole = os.lseek(fd, start, os.SEEK_HOLE)
+        if start < stop:
+            yield start, min(hole, stop)
+        start = hole
+
+
+def _is_at(path: Path, fd: int) -> bool:
     try:
-        return open_file(path, how)
-    except FileExistsError:
-        make_way(path)
-        return open_file(path, how)
+        return os.path.samestat(path.lstat(), os.fstat(fd))
+    except FileNotFoundError:
+        return False
+
+
+def _unlink(path: Path, fd: int) -> None:
+    """Unless another file lies there by now."""
+    if _is_at(path, fd):
+        path.unlink()
+
+
+def _destroy(fd: int, path: Path) -> None:
+    """Also for those who have it open: none of its bytes is good for anything."""
+    os.ftruncate(fd, 0)
+    path.unlink(missing_ok=True)
 
 
 def _pread(fd: int, start: int, stop: int) -> bytes:

@@ -44,7 +44,8 @@ class Judged(msgspec.Struct, frozen=True):
 
 
 def look_at(row: Content, path: Path, count: Callable[[int], None]) -> Judged:
-    """Whether it is there with the right size. ``count`` is told of one item."""
+    """Whether it is there with the right size, and the one that was written; another is read. ``count`` is
+    told of one item."""
     count(1)
     try:
         found = path.lstat()
@@ -52,7 +53,12 @@ def look_at(row: Content, path: Path, count: Callable[[int], None]) -> Judged:
         return Judged(row, "missing", _gone(error))
     if not is_file(found):
         return Judged(row, "corrupt", "It is not a regular file.", identity(found))
-    return _judge_outside(row, found) or Judged(row, "present", seen=identity(found))
+    if (judged := _judge_outside(row, found)) is not None:
+        return judged
+    seen = identity(found)
+    return (
+        Judged(row, "present", seen=seen) if row.identity == seen else read(row, path, _uncounted)
+    )
 
 
 def read(row: Content, path: Path, count: Callable[[int], None]) -> Judged:
@@ -68,6 +74,10 @@ def read(row: Content, path: Path, count: Callable[[int], None]) -> Judged:
         return Judged(row, "corrupt", f"It cannot be read: {error.strerror}.", identity(found))
     finally:
         os.close(fd)
+
+
+def _uncounted(size: int) -> None:
+    """It was counted as an item."""
 
 
 def _closed_to_us(row: Content, path: Path, error: OSError) -> Judged:
@@ -90,7 +100,7 @@ def _judge_outside(row: Content, found: os.stat_result) -> Judged | None:
     if found.st_size != row.size:
         told = f"Expected {row.size} bytes, found {found.st_size}."
         return Judged(row, "wrong-size", told, seen)
-    if row.identity and row.identity != seen:
+    if row.imported and row.identity != seen:
         return Judged(row, "corrupt", "It was written to after it was imported.", seen)
     return None
 

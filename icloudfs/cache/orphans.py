@@ -13,7 +13,7 @@ from pathlib import Path
 import apsw
 import msgspec
 
-from icloudfs.cache.places import Places, checksum_of
+from icloudfs.cache.places import Places, checksum_of, content_name
 from icloudfs.state import contents
 
 _ODD_NAME = re.compile(r"~[0-9a-f]{64}")
@@ -45,9 +45,9 @@ class OrphanSearch:
 
     def _search(self) -> Iterator[Orphan]:
         for path in self._files():
-            checksum = checksum_of(path.name)
-            if checksum is None and not _ODD_NAME.fullmatch(path.name):
+            if not is_ours(path.name):
                 continue
+            checksum = checksum_of(path.name)
             relative = str(path.relative_to(self._places.directory))
             if not has_row(self._connection, relative, checksum):
                 try:
@@ -60,6 +60,11 @@ class OrphanSearch:
             if directory.is_dir() and not directory.is_symlink():
                 yield from directory.iterdir()
         yield from self._places.partial.iterdir()
+
+
+def is_ours(name: str) -> bool:
+    """Whether a file of that name may be a content or a part of one."""
+    return checksum_of(name) is not None or _ODD_NAME.fullmatch(content_name(name)) is not None
 
 
 def has_row(connection: apsw.Connection, relative: str, checksum: str | None) -> bool:

@@ -1,11 +1,13 @@
 """Where content lies below the cache directory.
 
     content/xx/<checksum>    whole and verified; xx are the third and fourth letter of the checksum
-    partial/<checksum>       a sparse file of the full size, with holes where nothing was fetched yet
+    partial/<checksum>.<new> a sparse file of the full size, with holes where nothing was fetched yet
     leaving/<number>         evicted or orphaned, about to be unlinked
     thumbnails/xx/<checksum> Apple's small JPEG of that content (thumbnails.py)
 
-A file moves between the first three by ``rename``, so all of them are on one filesystem.
+A file moves between the first three by ``rename``, so all of them are on one filesystem. A part has a name
+that no other ever had: after a power cut the database may be some commits behind, and what it says of a part
+must not be taken for what another file of that content holds.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ _CACHEDIR_TAG = (
 )
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{4,120}={0,2}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9_-]{4,120}={0,2}")
+_PART = re.compile(r"\.[0-9a-f]{16}$")
 _IN_USE = "in-use"
 
 
@@ -65,15 +68,18 @@ class Places:
         mark = self.directory / _IN_USE
         unclean = os.path.lexists(mark)
         os.close(open_file(mark, os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
+        # On the disk before anything else is: what a power cut leaves has to be looked through.
+        for path in (mark, self.directory):
+            _sync(path)
         return unclean
 
     def leave(self) -> None:
         """Everything that lies here is in the database."""
         (self.directory / _IN_USE).unlink(missing_ok=True)
 
-    def partial_path(self, checksum: str) -> str:
-        """Relative to the directory, as it stands in the database."""
-        return f"partial/{file_name(checksum)}"
+    def new_part(self, checksum: str) -> str:
+        """A path for a file of that content, relative to the directory, which none ever had."""
+        return f"partial/{file_name(checksum)}.{secrets.token_hex(8)}"
 
     def content_path(self, checksum: str) -> str:
         """Relative to the directory, as it stands in the database."""
@@ -94,11 +100,25 @@ class Places:
         return [path for path in self.leaving.iterdir() if not path.name.startswith(self._mine)]
 
 
+def _sync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def checksum_of(name: str) -> str | None:
     """The checksum that a file is named after; None for a name that does not tell."""
+    name = content_name(name)
     if _FILE_NAME.fullmatch(name) is None:
         return None
     return name.replace("-", "+").replace("_", "/")
+
+
+def content_name(name: str) -> str:
+    """What the whole content is called of which a file in the cache directory is a part, or the whole."""
+    return _PART.sub("", name)
 
 
 def file_name(checksum: str) -> str:

@@ -3,6 +3,7 @@
     xx/<name>    one file; xx are the third and fourth letter of its name
     .new         what is being written
 
+A file ends with the SHA-256 of its name and of what it holds; one that is something else by now counts as none.
 The disk alone knows what is there: a file's mtime is when it was last used, so nothing needs a database and
 everything survives a restart. A file appears by ``rename``, whole or not at all. All but ``lacks`` and the
 figures may wait for the disk and belong in a thread; any number of threads may call.
@@ -10,6 +11,7 @@ figures may wait for the disk and belong in a thread; any number of threads may 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 import time
@@ -21,6 +23,10 @@ from icloudfs.cache.opening import open_file
 
 _USED_AGAIN = 3600.0
 """Seconds after which another use is written down: the order is kept well enough, and readers write little."""
+
+
+SEAL = hashlib.sha256().digest_size
+"""Bytes that a file is longer than what it holds."""
 
 
 class Shelf:
@@ -50,7 +56,8 @@ class Shelf:
         return self._sizes is not None and name not in self._sizes
 
     def get(self, name: str) -> bytes | None:
-        """The file of that name, which is used by that; None if there is none. Raises OSError."""
+        """What the file of that name holds, which is used by that; None if there is none, or if it is not
+        what was put there. Raises OSError."""
         with self._lock:
             sizes = self._known()
             if name not in sizes:
@@ -59,27 +66,30 @@ class Shelf:
         path = self._path(name)
         try:
             with os.fdopen(open_file(path, os.O_RDONLY), "rb") as file:
-                content = file.read()
+                content = _unsealed(name, file.read())
             self._note_use(path)
         except FileNotFoundError:
             self._forget(name)
             return None
+        if content is None:
+            self.drop(name)
         return content
 
     def put(self, name: str, content: bytes) -> None:
         """Keep ``content``, and let others go to make room. Raises OSError, and then nothing is changed."""
+        sealed = content + _seal(name, content)
         path, new = self._path(name), self._directory / f".new-{threading.get_ident()}"
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
-            new.write_bytes(content)
+            new.write_bytes(sealed)
             new.rename(path)
         except OSError:
             new.unlink(missing_ok=True)
             raise
         with self._lock:
             sizes = self._known()
-            self.bytes += len(content) - sizes.pop(name, 0)
-            sizes[name] = len(content)
+            self.bytes += len(sealed) - sizes.pop(name, 0)
+            sizes[name] = len(sealed)
             leaving = self._too_much(sizes)
         for gone in leaving:
             self._path(gone).unlink(missing_ok=True)
@@ -127,3 +137,12 @@ class Shelf:
                     info = file.stat()
                     found.append((info.st_mtime, file.name, info.st_size))
         return found
+
+
+def _seal(name: str, content: bytes) -> bytes:
+    return hashlib.sha256(name.encode() + b"\0" + content).digest()
+
+
+def _unsealed(name: str, sealed: bytes) -> bytes | None:
+    content, seal = sealed[:-SEAL], sealed[-SEAL:]
+    return content if _seal(name, content) == seal else None

@@ -1,32 +1,42 @@
 """What an earlier life left in the cache directory.
 
-Leftovers of downloads go each time. Whole contents that no row speaks of can only be there after a crash,
-or under a new database; they are not lost: they go back to ``partial`` with a row that says that every
-byte is there, and the first read verifies them.
+Leftovers of downloads go each time. After a crash or a power cut, or under a new database, disk and rows may be
+some commits apart, either way:
+
+* Whole contents that no row speaks of are not lost: they go back to ``partial`` with a row that says that
+  every byte is there, and the first read verifies them.
+* A content whose rename did not reach the disk is put in its place.
+* Rows whose file is not there go: nothing is claimed that is not here.
 """
 
 from __future__ import annotations
 
 import functools
 import logging
-import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import apsw
 import trio
 
 from icloudfs.cache.eviction import Room, bytes_of
+from icloudfs.cache.holding import identity
+from icloudfs.cache.orphans import has_row, is_ours
 from icloudfs.cache.places import Places, checksum_of
 from icloudfs.errors import IcloudfsError
 from icloudfs.state import contents
+from icloudfs.state.contents import Content
 from icloudfs.state.database import Database, connect
 
 log = logging.getLogger(__name__)
 
 _AT_ONCE = 200
 """Files that are moved before others may run; a rename takes some 10 µs."""
+
+_PAGE = 500
+"""Rows that are looked through at once."""
 
 
 class Sweep:
@@ -39,101 +49,158 @@ class Sweep:
     def __init__(
         self, places: Places, database: Database, room: Room, is_held: Callable[[str], bool]
     ) -> None:
+        """``is_held``: whether a file of that name is somebody's business just now."""
         self._places = places
         self._database = database
         self._room = room
         self._is_held = is_held
 
     async def run(self, *, thoroughly: bool) -> None:
-        """``thoroughly``: also look for whole contents without a row. Logs what cannot be done."""
+        """``thoroughly``: also look where files and rows disagree. Logs what cannot be done."""
         try:
             await trio.to_thread.run_sync(self._empty_leaving)
-            await self._remove_unrecorded_parts()
+            await self._tidy_parts()
             if thoroughly:
                 await self._take_back_contents()
+                await self._forget_what_is_gone()
         except (OSError, apsw.Error, IcloudfsError) as error:
             log.warning("The cache directory could not be tidied up: %s", error)
 
     def _empty_leaving(self) -> None:
         _unlink(self._places.left_behind())
 
-    async def _remove_unrecorded_parts(self) -> None:
-        for batch in await trio.to_thread.run_sync(self._without_row, _files_of_partial, "partial"):
+    async def _tidy_parts(self) -> None:
+        for batch in await trio.to_thread.run_sync(self._without_row, _files_of_partial):
             leaving = []
-            for checksum in batch:
-                if self._is_claimed(checksum, "partial"):
+            for relative in batch:
+                if self._is_claimed(relative):
                     continue
-                leaving.append(self._places.next_leaving())
-                partial = self._places.absolute(self._places.partial_path(checksum))
+                target = self._place_of(relative) or self._places.next_leaving()
+                leaving.append(target)
                 with suppress(FileNotFoundError):
-                    partial.rename(leaving[-1])
-            await trio.to_thread.run_sync(_unlink, leaving)
+                    self._places.absolute(relative).rename(target)
+            await trio.to_thread.run_sync(_unlink, [p for p in leaving if self._is_leaving(p)])
+
+    def _is_leaving(self, path: Path) -> bool:
+        return path.parent == self._places.leaving
+
+    def _place_of(self, relative: str) -> Path | None:
+        """Where a part belongs that is a whole content, as its row says; None for any other."""
+        part = self._places.absolute(relative)
+        row = self._row_of(relative)
+        if row is None or row.status != "downloaded" or row.imported:
+            return None
+        content = self._places.absolute(row.path)
+        with suppress(OSError):
+            if identity(part.lstat()) == row.identity and not content.exists():
+                content.parent.mkdir(mode=0o700, exist_ok=True)
+                return content
+        return None
 
     async def _take_back_contents(self) -> None:
-        found = await trio.to_thread.run_sync(self._without_row, _files_of_content, "downloaded")
-        for batch in found:
-            taken: list[tuple[str, os.stat_result]] = []
-            for checksum in batch:
-                if not self._is_claimed(checksum, "downloaded"):
-                    taken += self._take_back(checksum)
-            await self._database.write(functools.partial(self._record, taken=taken))
+        for batch in await trio.to_thread.run_sync(self._without_row, _files_of_content):
+            taken: list[_Taken] = []
+            for relative in batch:
+                if not self._is_claimed(relative):
+                    taken += self._take_back(relative)
+            await self._database.write(functools.partial(_record, taken=taken))
 
-    def _take_back(self, checksum: str) -> Iterator[tuple[str, os.stat_result]]:
-        content = self._places.absolute(self._places.content_path(checksum))
-        partial = self._places.absolute(self._places.partial_path(checksum))
+    def _take_back(self, relative: str) -> Iterator[_Taken]:
+        checksum = checksum_of(Path(relative).name)
+        if checksum is None:
+            return
+        content = self._places.absolute(relative)
+        part = self._places.new_part(checksum)
         row = contents.get(self._database.reader, checksum)
         with suppress(FileNotFoundError):
             found = content.stat()
-            content.rename(partial)
+            content.rename(self._places.absolute(part))
             self._room.arrived(0, found.st_size - (bytes_of(row) if row else 0))
-            yield checksum, found
+            yield _Taken(checksum, part, found.st_size, int(found.st_mtime))
 
-    def _record(self, connection: apsw.Connection, taken: list[tuple[str, os.stat_result]]) -> None:
-        for checksum, found in taken:
-            contents.save_ranges(
-                connection,
-                checksum,
-                found.st_size,
-                self._places.partial_path(checksum),
-                [(0, found.st_size)],
-                int(found.st_mtime),
+    async def _forget_what_is_gone(self) -> None:
+        after: str | None = ""
+        while after is not None:
+            suspects, after = await self._database.read(
+                functools.partial(self._without_file, after=after)
             )
+            gone = [row for row in suspects if self._is_still_gone(row)]
+            if gone:
+                self._room.left(sum(map(bytes_of, gone)))
+                await self._database.write(functools.partial(_forget, rows=gone))
 
-    def _is_claimed(self, checksum: str, status: str) -> bool:
-        return self._is_held(checksum) or _has_row(self._database.reader, checksum, status)
+    def _without_file(
+        self, connection: apsw.Connection, after: str
+    ) -> tuple[list[Content], str | None]:
+        """In a thread: those of a page of rows whose file is not here, and where the next page begins."""
+        page = contents.here_page(connection, after, _PAGE)
+        gone = [row for row in page if not self._places.absolute(row.path).is_file()]
+        return gone, page[-1].checksum if len(page) == _PAGE else None
 
-    def _without_row(
-        self, files: Callable[[Places], Iterator[str]], status: str
-    ) -> list[list[str]]:
-        """In a thread: checksums of files that no row of ``status`` speaks of, in batches."""
+    def _is_still_gone(self, row: Content) -> bool:
+        """On the event loop: whether the row is what it was, and nobody is about to change it."""
+        path = self._places.absolute(row.path)
+        return (
+            not self._is_held(path.name)
+            and has_row(self._database.reader, row.path, row.checksum)
+            and not path.is_file()
+        )
+
+    def _is_claimed(self, relative: str) -> bool:
+        return self._is_held(Path(relative).name) or has_row(
+            self._database.reader, relative, checksum_of(Path(relative).name)
+        )
+
+    def _row_of(self, relative: str) -> Content | None:
+        checksum = checksum_of(Path(relative).name)
+        return None if checksum is None else contents.get(self._database.reader, checksum)
+
+    def _without_row(self, files: Callable[[Places], Iterator[str]]) -> list[list[str]]:
+        """In a thread: paths of files that could be ours and that no row speaks of, in batches."""
         connection = connect(self._database.path, write=False)
         try:
             suspects = [
-                checksum
-                for name in files(self._places)
-                if (checksum := checksum_of(name)) is not None
-                and not _has_row(connection, checksum, status)
+                relative
+                for relative in files(self._places)
+                if is_ours(name := Path(relative).name)
+                and not has_row(connection, relative, checksum_of(name))
             ]
         finally:
             connection.close()
         return [suspects[at : at + _AT_ONCE] for at in range(0, len(suspects), _AT_ONCE)]
 
 
-def _has_row(connection: apsw.Connection, checksum: str, status: str) -> bool:
-    row = contents.get(connection, checksum)
-    return row is not None and row.status == status
+class _Taken(NamedTuple):
+    """A whole content that went back to the parts."""
+
+    checksum: str
+    path: str
+    size: int
+    mtime: int
+    """Seconds since the epoch."""
+
+
+def _record(connection: apsw.Connection, taken: list[_Taken]) -> None:
+    for checksum, path, size, mtime in taken:
+        contents.save_ranges(connection, checksum, size, path, [(0, size)], mtime)
+
+
+def _forget(connection: apsw.Connection, rows: list[Content]) -> None:
+    for row in rows:
+        contents.forget(connection, row.checksum)
 
 
 def _files_of_partial(places: Places) -> Iterator[str]:
     for path in places.partial.iterdir():
-        yield path.name
+        yield f"partial/{path.name}"
 
 
 def _files_of_content(places: Places) -> Iterator[str]:
     for path in places.content.glob("*/*"):
-        yield path.name
+        yield str(path.relative_to(places.directory))
 
 
 def _unlink(paths: list[Path]) -> None:
     for path in paths:
-        path.unlink(missing_ok=True)
+        with suppress(IsADirectoryError):  # we made none there
+            path.unlink(missing_ok=True)

@@ -121,17 +121,11 @@ class Thumbnails:
         return await self._brought(file)
 
     def _kept(self, checksum: str) -> bytes | None:
-        name = file_name(checksum)
         try:
-            content = self._shelf.get(name)
+            return self._shelf.get(file_name(checksum))
         except OSError as error:
             log.info("a small picture cannot be read: %s", error.strerror)
             return None
-        if content is not None and not content.startswith(_JPEG):
-            # Of a machine that lost its power just after it was written.
-            self._shelf.drop(name)
-            return None
-        return content
 
     async def _brought(self, file: File) -> bytes:
         if (reason := self._missing.get(file.checksum)) is not None:

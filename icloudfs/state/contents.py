@@ -140,12 +140,21 @@ def remove(connection: apsw.Connection, checksum: str) -> None:
     connection.execute("DELETE FROM content WHERE checksum = ?", (checksum,))
 
 
-def set_verified(connection: apsw.Connection, checksum: str, path: str, sha256: str) -> None:
-    """The file at ``path``, believed by its name so far, was checked against Apple's checksum."""
+def set_checked(
+    connection: apsw.Connection,
+    checksum: str,
+    path: str,
+    sha256: str,
+    identity: str,
+    *,
+    proven: bool,
+) -> None:
+    """The whole file at ``path``, which has that ``identity``, was read and is the content: as Apple's
+    checksum says if ``proven``, or else its SHA-256 of before."""
     connection.execute(
-        "UPDATE content SET verified = 1, sha256 = ? WHERE checksum = ? AND path = ?"
-        " AND status = 'downloaded'",
-        (sha256, checksum, path),
+        "UPDATE content SET verified = max(verified, ?), sha256 = ?, identity = ?"
+        " WHERE checksum = ? AND path = ? AND status = 'downloaded'",
+        (proven, sha256, identity, checksum, path),
     )
 
 
@@ -173,6 +182,17 @@ def downloaded_page(connection: apsw.Connection, after: str, limit: int) -> list
     # + keeps SQLite from the index by status, which would have it sort them all for each page.
     rows = connection.execute(
         f"SELECT {_COLUMNS} FROM content WHERE checksum > ? AND +status = 'downloaded'"
+        " ORDER BY checksum LIMIT ?",
+        (after, limit),
+    )
+    return [_content(row) for row in rows]
+
+
+def here_page(connection: apsw.Connection, after: str, limit: int) -> list[Content]:
+    """Up to ``limit`` contents whose checksum is greater than ``after`` and of which something is below the
+    cache directory, by checksum."""
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM content WHERE checksum > ? AND path <> '' AND path NOT LIKE '/%'"
         " ORDER BY checksum LIMIT ?",
         (after, limit),
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -254,6 +254,23 @@ class Database:
             failed = error
         for write in group:
             write.finish(failed)
+
+    async def settle(self) -> None:
+        """Have the disk keep what was committed, whatever happens to its power: fold the WAL back as far as
+        readers let it, and sync the rest. Raises what ``told`` raises."""
+        async with self._lock:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(self._settle)
+
+    def _settle(self) -> None:
+        with told(self.path):
+            self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            with suppress(FileNotFoundError):
+                fd = os.open(f"{self.path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    os.fsync(fd)
+                finally:
+                    os.close(fd)
 
     async def read(self, question: Callable[[apsw.Connection], T]) -> T:
         """Ask in a thread, on a connection of its own, what walks over much of the library.

@@ -198,7 +198,7 @@ async def test_a_link_is_never_written_to(
     assert edited[-1:] == b"!"
     places = Places(directory)
     path = places.absolute(row.path)
-    for lies_at in (path, places.absolute(places.partial_path(file.checksum))):
+    for lies_at in (path, places.absolute(places.new_part(file.checksum))):
         database.write_now(lambda connection: contents.forget(connection, file.checksum))
         path.unlink(missing_ok=True)
         os.link(original, lies_at)

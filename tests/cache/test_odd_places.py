@@ -12,6 +12,7 @@ import pytest
 
 from icloudfs.cache.places import Places, file_name
 from icloudfs.cache.shelf import Shelf
+from icloudfs.state import contents
 from icloudfs.state.database import Database
 from tests.cache.server import KIB, Server, read_all, running, some_bytes
 
@@ -54,10 +55,16 @@ def at_once() -> Iterator[None]:
 async def test_it_is_no_content(
     put: Odd, where: str, directory: Path, database: Database, server: Server
 ) -> None:
-    """Of which the row says that it is here, or, before it is fetched, that no row speaks of."""
+    """Of which the row says that it is here, or a part of it."""
     file = server.add(some_bytes(300 * KIB))
     places = Places(directory)
-    path = {"content": places.content_path, "partial": places.partial_path}[where](file.checksum)
+    path = {"content": places.content_path, "partial": places.new_part}[where](file.checksum)
+    if where == "partial":
+        database.write_now(
+            lambda connection: contents.save_ranges(
+                connection, file.checksum, file.size, path, [(0, 200 * KIB)], 0
+            )
+        )
     with at_once():
         async with running(directory, database, server) as cache:
             if where == "content":

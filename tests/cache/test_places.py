@@ -12,17 +12,22 @@ from icloudfs.cache.places import Places, checksum_of
 def test_a_files_name_tells_its_checksum(content: bytes) -> None:
     places = Places(Path("/cache"))
     checksum = apple.of(content)
-    for path in (places.partial_path(checksum), places.content_path(checksum)):
+    for path in (places.new_part(checksum), places.content_path(checksum)):
         assert checksum_of(Path(path).name) == checksum
 
 
 @pytest.mark.parametrize("checksum", ["", "..", "../../etc/passwd", "a\0b", "AB/../", "x" * 300])
 def test_whatever_a_server_sends_the_path_stays_below_the_directory(checksum: str) -> None:
     places = Places(Path("/cache"))
-    for path in (places.partial_path(checksum), places.content_path(checksum)):
+    for path in (places.new_part(checksum), places.content_path(checksum)):
         assert len(Path(path).name) < 200 and "\0" not in path
         assert ".." not in Path(path).parts
         assert places.absolute(path).is_relative_to("/cache")
+
+
+def test_no_two_parts_have_one_name() -> None:
+    places, checksum = Places(Path("/cache")), apple.of(b"icloudfs")
+    assert len({places.new_part(checksum) for _ in range(100)}) == 100
 
 
 def test_imported_files_keep_their_path() -> None:

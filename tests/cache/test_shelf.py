@@ -4,7 +4,9 @@ import os
 import time
 from pathlib import Path
 
-from icloudfs.cache.shelf import Shelf
+import pytest
+
+from icloudfs.cache.shelf import SEAL, Shelf
 
 
 def names(directory: Path) -> set[str]:
@@ -19,15 +21,15 @@ def test_the_least_recently_used_goes_first(tmp_path: Path) -> None:
     shelf.put("dddd", b"12345")
     assert names(tmp_path) == {"aaaa", "cccc", "dddd"}
     assert shelf.get("bbbb") is None
-    assert (shelf.count, shelf.bytes) == (3, 15)
+    assert (shelf.count, shelf.bytes) == (3, 15 + 3 * SEAL)
 
 
 def test_bytes_are_bounded_too(tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path, most=100, most_bytes=10)
+    shelf = Shelf(tmp_path, most=100, most_bytes=10 + SEAL)
     shelf.put("aaaa", b"12345")
     shelf.put("bbbb", b"12345")
     shelf.put("bbbb", b"123456")
-    assert names(tmp_path) == {"bbbb"} and shelf.bytes == 6
+    assert names(tmp_path) == {"bbbb"} and shelf.bytes == 6 + SEAL
     shelf.put("large", b"x" * 20)
     assert names(tmp_path) == {"large"}
 
@@ -43,7 +45,7 @@ def test_a_restart_knows_what_was_used_when(tmp_path: Path) -> None:
     again = Shelf(tmp_path, most=3, most_bytes=1000)
     again.put("dddd", b"1")
     assert names(tmp_path) == {"aaaa", "cccc", "dddd"}
-    assert (again.count, again.bytes) == (3, 11)
+    assert (again.count, again.bytes) == (3, 11 + 3 * SEAL)
 
 
 def test_what_was_half_written_goes(tmp_path: Path) -> None:
@@ -66,3 +68,31 @@ def test_dropped(tmp_path: Path) -> None:
     shelf.drop("aaaa")
     shelf.drop("bbbb")
     assert names(tmp_path) == set() and shelf.count == 0
+
+
+@pytest.mark.parametrize("harm", [b"", b"1", bytes(5 + SEAL), b"12345", b"12346" + 32 * b"x"])
+def test_what_is_not_what_was_put_there_is_none(tmp_path: Path, harm: bytes) -> None:
+    shelf = Shelf(tmp_path, most=3, most_bytes=100)
+    shelf.put("aaaa", b"12345")
+    (tmp_path / "aa" / "aaaa").write_bytes(harm)
+    assert shelf.get("aaaa") is None
+    assert (shelf.count, shelf.bytes) == (0, 0) and names(tmp_path) == set()
+
+
+def test_every_flipped_bit_is_found(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path, most=3, most_bytes=100)
+    for bit in range(8 * (5 + SEAL)):
+        shelf.put("aaaa", b"12345")
+        path = tmp_path / "aa" / "aaaa"
+        flipped = bytearray(path.read_bytes())
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        assert shelf.get("aaaa") is None
+
+
+def test_one_files_content_is_not_taken_for_anothers(tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path, most=3, most_bytes=1000)
+    shelf.put("aaaa", b"12345")
+    shelf.put("aaab", b"54321")
+    (tmp_path / "aa" / "aaaa").replace(tmp_path / "ab" / "aaab")
+    assert shelf.get("aaab") is None

@@ -275,14 +275,17 @@ async def test_a_full_disk_costs_nothing_but_another_download(
     assert len(server.gets) == 3
 
 
-async def test_what_the_power_cut_left_is_fetched_again(
-    directory: Path, database: Database, server: Server
+@pytest.mark.parametrize("left", [bytes(len(JPEG)), JPEG + b" 1"])
+async def test_what_is_not_what_was_kept_is_fetched_again(
+    directory: Path, database: Database, server: Server, left: bytes
 ) -> None:
+    """Zeros after a power cut, or another small picture."""
     file = photo(server)
     async with running(directory, database, server) as cache:
         await cache.thumbnail(file)
     (kept,) = pictures(directory)
-    kept.write_bytes(bytes(len(JPEG)))
+    before = kept.read_bytes()
+    kept.write_bytes(left)
     async with running(directory, database, server) as cache:
         assert await cache.thumbnail(file) == JPEG + b" 0"
-    assert kept.read_bytes() == JPEG + b" 0"
+    assert kept.read_bytes() == before and before.startswith(JPEG + b" 0")
