@@ -399,7 +399,7 @@ class Cache:
             fetch = self._fetches[file.checksum] = self._new_fetch(file)
         elif file.size == fetch.file.size:
             fetch.file = file  # the record that was asked last is the one most likely still there
-        fetch.readers += 1
+        fetch.reader_came()
         return fetch
 
     def _new_fetch(self, file: File) -> Fetch:

@@ -32,7 +32,7 @@ import msgspec
 import trio
 
 from icloudfs.cache.holding import Holding
-from icloudfs.cache.pull import Means, Pull
+from icloudfs.cache.pull import HOLD, Means, Pull
 from icloudfs.cache.ranges import RangeSet
 from icloudfs.cache.readahead import LARGEST_WINDOW, Place
 from icloudfs.cache.source import Interrupted
@@ -137,6 +137,7 @@ class Fetch:
         self.verdicts = 0
         """How often bytes that somebody was shown proved not to be the content."""
         self.last_verdict: ContentError | None = None
+        self._absences = 0
         self._stopped = False
         self._not_to_verify_before = -math.inf
         self._disk_error: IcloudfsError | None = None
@@ -578,7 +579,7 @@ class Fetch:
     @contextmanager
     def reading(self) -> Iterator[None]:
         """The file stays open for as long as somebody reads from it, whoever closes what."""
-        self.readers += 1
+        self.reader_came()
         try:
             yield
         finally:
@@ -593,18 +594,35 @@ class Fetch:
         self._means.ledger.note(self.holding)
         self._proved_wrong(self.file.checksum)
 
+    def reader_came(self) -> None:
+        """One reader more."""
+        self.readers += 1
+        if self.readers == 1:
+            for pull in self._pulls:
+                pull.come_back()
+
     def reader_left(self) -> None:
-        """One reader fewer. A photo under way is finished; a large file is not fetched for nobody."""
+        """One reader fewer. A photo under way is finished; a large file is not fetched for nobody, unless
+        somebody comes within a moment."""
         self.readers -= 1
         if not self.readers:
             if self._began:
                 self._note_habit(reads_on=False)
             for pull in self._pulls:
-                if self._streams:
-                    pull.scope.cancel()
-                else:
-                    pull.give_way(pull.stop)
+                pull.leave(pause=self._streams)
+            if self._pulls and self._streams:
+                self._nursery.start_soon(self._give_up_unless_somebody_comes, self._new_absence())
         self._notice_if_left_alone()
+
+    def _new_absence(self) -> int:
+        self._absences += 1
+        return self._absences
+
+    async def _give_up_unless_somebody_comes(self, absence: int) -> None:
+        await trio.sleep(HOLD)
+        if not self.readers and self._absences == absence:
+            for pull in self._pulls:
+                pull.give_up()
 
     def _notice_if_left_alone(self) -> None:
         if self.is_idle:

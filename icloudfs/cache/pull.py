@@ -4,8 +4,9 @@ A pull ends with its range on disk, or with an error; never later than ``timeout
 byte came. What came stays: every try goes on where the last one stopped.
 
 A pull may have asked for more than its range, up to ``reach``: then it holds the line when the range is
-here, reading nothing, so that a reader who goes on costs no second request. What the network has delivered
-meanwhile is all that it costs if nobody does.
+here, reading nothing, so that a reader who goes on costs no second request. Nor does one who closes the file
+and opens it again at once. If nobody goes on, a short rest is finished, and of a longer one is kept what the
+network has delivered meanwhile: what was sent need not be sent again.
 """
 
 from __future__ import annotations
@@ -73,7 +74,14 @@ class Means:
 
 
 HOLD = 0.25
-"""Seconds that the line is held for nobody in particular: a viewer that goes on does so at once."""
+"""Seconds that the line is held for nobody in particular: a viewer that goes on does so at once, and so does a
+program that looks what a file is, closes it and reads it."""
+
+REST = 1 << 20
+"""Bytes that are worth less than asking for them again: a rest of no more is finished."""
+
+_MOMENT = 0.05
+"""Seconds to take what the network has delivered of a longer one: no more than ``REST``."""
 
 
 class Pull:
@@ -108,8 +116,11 @@ class Pull:
         self._expected = 0
         self._tries = 0
         self._expiries = 0
+        self._is_receiving = False
+        self._is_paused = False
+        """Whether nothing more is taken until somebody comes back or the pull is given up."""
         self._news = trio.Event()
-        """Set when ``stop`` or ``reach`` moved."""
+        """Set when ``stop`` or ``reach`` moved, or somebody came or left."""
 
     def claims(self, offset: int) -> bool:
         """Whether ``offset`` is still to come."""
@@ -128,6 +139,35 @@ class Pull:
         """What lies beyond ``offset`` comes by another pull, or not at all, unless it was claimed."""
         self.reach = max(min(self.reach, offset), self.stop)
         self._news.set()
+
+    def leave(self, *, pause: bool) -> None:
+        """Nobody has the file open any more: the line is held from now on, ``pause`` at once, and else where
+        ``stop`` is."""
+        self._is_paused = pause
+        self._news.set()
+
+    def come_back(self) -> None:
+        """Somebody opened it again."""
+        self._is_paused = False
+        self.scope.deadline = math.inf
+        self._news.set()
+
+    def give_up(self) -> None:
+        """Nobody came back. What has come is kept, and a short rest finished."""
+        self._is_paused = False
+        if self._is_receiving:
+            self._end_soon()
+        else:
+            self.scope.cancel()
+        self._news.set()
+
+    def _end_soon(self) -> None:
+        if self.reach - self.written > REST:
+            self.reach = self.written + REST
+            self.scope.deadline = trio.current_time() + _MOMENT
+        self.stop = self.reach
+        if self.place is not None:
+            self.place.cut(self.stop)
 
     def end_at(self, offset: int) -> None:
         """What lies beyond ``offset`` is not to come by this pull."""
@@ -222,6 +262,7 @@ class Pull:
                 f"Expected bytes from {self.written}, found bytes from {download.start}."
             )
         batch = _Batch()
+        self._is_receiving = True
         try:
             async for chunk in download.chunks():
                 self._means.reachability.succeeded()
@@ -233,16 +274,28 @@ class Pull:
                     reached = self.written + batch.size
                     if not self._is_wanted(self):
                         self.end_at(reached)
-                    if batch.size >= BATCH or reached >= self.stop or self._is_urgent(reached):
+                    is_due = batch.size >= BATCH or reached >= self.stop or self._is_paused
+                    if is_due or self._is_urgent(reached):
                         await self._write(batch, arrived)
+                    if self._is_paused:
+                        await self._until_it_is_settled()
                     if self.written >= self.stop and not await self._is_to_go_on():
                         return
         finally:
+            self._is_receiving = False
             # Also when cancelled: what came need not come again.
             with trio.CancelScope(shield=True):
                 await self._write(batch, arrived)
         if self.written < self.stop:
             raise Interrupted("The download ended too early.", received=self.written)
+
+    async def _until_it_is_settled(self) -> None:
+        """Hold the line until somebody comes, or it is given up."""
+        self._waiting.deadline = math.inf
+        while self._is_paused:
+            self._news = trio.Event()
+            await self._news.wait()
+        self._moved()
 
     async def _is_to_go_on(self) -> bool:
         """Hold the line until ``stop`` goes up, or nobody is there to wait for any more."""
@@ -252,7 +305,7 @@ class Pull:
             with trio.move_on_after(HOLD) as pause:
                 await self._news.wait()
             if pause.cancelled_caught and (self.place is None or not self._is_wanted(self)):
-                break
+                self._end_soon()
         self._moved()
         await self._expect_the_rest()
         return self.written < self.stop

@@ -257,3 +257,10 @@ async def read_all(cache: Cache, file: File, size: int = 128 * KIB) -> bytes:
         return b"".join(parts)
     finally:
         handle.close()
+
+
+async def until_nothing_comes(cache: Cache) -> None:
+    """Wait until nothing is on its way from iCloud."""
+    with trio.fail_after(10):
+        while cache.transfers():  # noqa: ASYNC110
+            await trio.sleep(0.01)

@@ -8,11 +8,12 @@ import pytest
 import trio
 import trio.testing
 
+from icloudfs.cache.pull import REST
 from icloudfs.cache.readahead import FIRST_WINDOW
 from icloudfs.errors import ContentMismatch
 from icloudfs.state import contents
 from icloudfs.state.database import Database
-from tests.cache.server import KIB, MIB, Server, read_all, running, some_bytes
+from tests.cache.server import KIB, MIB, Server, read_all, running, some_bytes, until_nothing_comes
 
 LARGE = 24 * MIB
 SMALL = 2 * MIB  # what counts as a photo here
@@ -162,12 +163,89 @@ async def test_nothing_is_fetched_once_nobody_reads(
         handle = cache.open(file)
         for at in range(0, 6 * MIB, 128 * KIB):
             await handle.read(at, 128 * KIB)
+        left = server.sent
         handle.close()
-        await trio.sleep(0.05)
+        await until_nothing_comes(cache)
         sent = server.sent
+        # Beyond what came before anybody could know: no more than the network is taken to have brought.
+        assert sent <= left + REST + 64 * KIB and sent < LARGE
         await trio.sleep(0.3)
-        assert server.sent == sent < LARGE
-        assert cache.transfers() == []
+        assert server.sent == sent
+    assert server.sent == sent
+
+
+async def test_a_film_that_is_opened_again_at_once_goes_on_on_its_line(
+    server: Server, directory: Path, database: Database
+) -> None:
+    """And while nobody has it open, no more of it is taken."""
+    content = some_bytes(LARGE)
+    file = server.add(content)
+    server.pace = 0.002
+    async with running(directory, database, server, whole_below=SMALL) as cache:
+        for begin in range(0, LARGE, 2 * MIB):
+            handle = cache.open(file)
+            for at in range(begin, begin + 2 * MIB, 128 * KIB):
+                assert await handle.read(at, 128 * KIB) == content[at : at + 128 * KIB]
+            handle.close()
+            left = server.sent
+            await trio.sleep(0.05)
+            assert server.sent <= left + 64 * KIB
+    # The beginning, and the rest: as if it had never been closed.
+    assert [get.start for get in server.gets] == [0, FIRST_WINDOW]
+    assert server.sent == LARGE
+
+
+async def test_a_short_rest_is_finished_when_the_film_is_closed(
+    server: Server, directory: Path, database: Database
+) -> None:
+    content = some_bytes(4 * MIB)
+    file = server.add(content)
+    server.pace = 0.002
+    async with running(directory, database, server, whole_below=SMALL) as cache:
+        handle = cache.open(file)
+        for at in range(0, 3 * MIB + 128 * KIB, 128 * KIB):
+            await handle.read(at, 128 * KIB)
+        handle.close()
+        await until_nothing_comes(cache)
+        assert server.sent == 4 * MIB
+        server.away = True
+        assert await read_all(cache, file) == content
+
+
+async def test_what_came_of_a_film_that_is_given_up_is_kept(
+    server: Server, directory: Path, database: Database
+) -> None:
+    content = some_bytes(LARGE)
+    file = server.add(content)
+    async with running(directory, database, server, whole_below=SMALL) as cache:
+        handle = cache.open(file)
+        for at in range(0, 4 * MIB, 128 * KIB):
+            await handle.read(at, 128 * KIB)
+        handle.close()
+        await until_nothing_comes(cache)
+        assert cache.usage >= server.sent - 64 * KIB
+        assert await read_all(cache, file) == content
+    assert server.sent <= LARGE + 64 * KIB
+
+
+async def test_a_reader_that_comes_when_a_film_is_being_given_up(
+    server: Server, directory: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At any moment of that, every byte comes, and but one request more."""
+    monkeypatch.setattr("icloudfs.cache.fetch.HOLD", 0.03)
+    content = some_bytes(6 * MIB)
+    async with running(directory, database, server, whole_below=SMALL) as cache:
+        for wait in range(0, 100, 20):
+            file = server.add(content, checksum=f"BG{wait:04}==")
+            server.forget_traffic()
+            server.pace = 0.001
+            handle = cache.open(file)
+            for at in range(0, 2 * MIB, 128 * KIB):
+                await handle.read(at, 128 * KIB)
+            handle.close()
+            await trio.sleep(wait / 1000)
+            assert await read_all(cache, file) == content
+            assert len(server.gets) <= 4 and server.sent <= len(content) + 64 * KIB
 
 
 async def test_a_reader_that_pauses_is_not_run_away_from(

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -118,6 +119,74 @@ def test_a_look_into_a_film_is_not_the_film(
     sent = sent_of(film, icloud)
     print(f"\n{command}: {sent / 1e6:.1f} of {film.stat().st_size / 1e6:.1f} MB")
     assert 0 < sent <= LOOKS_INTO_A_FILM[command] < film.stat().st_size
+
+
+def look(path: Path, *places: int) -> None:
+    """What tells what a file is: a few reads, and the file is closed."""
+    with path.open("rb", buffering=0) as file:
+        for place in places:
+            file.seek(place, os.SEEK_SET if place >= 0 else os.SEEK_END)
+            file.read(4 * KIB)
+
+
+def play(path: Path, size: int) -> None:
+    """What begins to show a film, and is closed again."""
+    with path.open("rb", buffering=0) as file:
+        while size > 0:
+            size -= len(file.read(128 * KIB))
+
+
+def as_digikam_does(path: Path) -> None:
+    look(path, 0)
+    look(path, 0)
+    path.read_bytes()
+
+
+def as_nsxiv_does(path: Path) -> None:
+    look(path, 0)
+    time.sleep(0.1)
+    path.read_bytes()
+
+
+def as_totem_does(path: Path) -> None:
+    look(path, 0, -4 * KIB)
+    play(path, 3 * MIB)
+    play(path, 8 * MIB)
+    path.read_bytes()
+
+
+def as_vlc_does(path: Path) -> None:
+    look(path, 0, 2 * MIB)
+    look(path, 0, -4 * KIB, 0)
+    play(path, 20 * MIB)
+    time.sleep(0.1)
+    path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "name, program",
+    [
+        (r"LARGE_\d", as_digikam_does),
+        (r"LARGE_\d", as_nsxiv_does),
+        (r"HUGE\.MOV", as_totem_does),
+        (r"HUGE\.MOV", as_vlc_does),
+    ],
+)
+def test_what_is_looked_at_closed_and_read_is_sent_once(
+    library: Library, icloud: LocalICloud, name: str, program: Callable[[Path], None]
+) -> None:
+    """By those whose like went on to the rest the last time, too: then more was asked for than the look."""
+    library.mount()
+    library.uncached(r"\.JPG$", at_least=HEAD + KIB).read_bytes()
+    file = library.uncached(name, at_least=2 * MIB)
+
+    program(file)
+
+    checksum, size = checksum_of(file), file.stat().st_size
+    wait_until(lambda: icloud.sent(checksum) >= size)
+    ratio = icloud.sent(checksum) / size
+    print(f"\n{program.__name__}: {ratio:.2f} times the bytes")
+    assert 1.0 <= ratio <= 1.02
 
 
 def test_attributes_cost_nothing(library: Library, icloud: LocalICloud) -> None:
