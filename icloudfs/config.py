@@ -30,6 +30,11 @@ ENVIRONMENT_PREFIX = "ICLOUDFS_"
 _DIRECTORIES = platformdirs.PlatformDirs("icloudfs", appauthor=False)
 
 
+Label = Annotated[
+    str, Meta(pattern=r"^(|fs|def|root)context=([A-Za-z0-9_.:-]+|\"[A-Za-z0-9_.:,-]+\")$")
+]
+"""As mount(8) has them; quoted if there is a comma in it."""
+
 _Positive = Annotated[float, Meta(gt=0)]
 
 
@@ -69,6 +74,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     uid: int | None = None
     gid: int | None = None
     umask: Annotated[int, Meta(ge=0, le=0o777)] = 0
+    labels: tuple[Label, ...] = ()
+    """SELinux's mount options, such as ``context=system_u:object_r:httpd_sys_content_t:s0``."""
     noxattr: bool = False
     neighbours: bool = True
     """Whether the next photos are fetched ahead of who looks at one after another."""
@@ -158,7 +165,7 @@ def _list(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
-_LISTS = ("views", "mirror_albums")
+_LISTS = ("views", "mirror_albums", "labels")
 _SIZES = ("cache_limit", "stream_above")
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import errno
 import itertools
 import os
-import stat
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -44,8 +43,9 @@ from icloudfs.mount.read_only import ReadOnly
 from icloudfs.mount.replay import Stage, gone
 from icloudfs.mount.settings import MountSettings
 from icloudfs.mount.special import SpecialFile, SpecialFiles
-from icloudfs.mount.volume import Volume
+from icloudfs.mount.volume import NAME_MAX, Volume
 from icloudfs.mount.xattrs import THUMBNAIL, USER, Xattrs
+from icloudfs.tree import modes
 from icloudfs.tree.directory import ROOT, Directory, Inode
 from icloudfs.tree.numbers import FIRST_DIRECTORY
 
@@ -53,7 +53,7 @@ PAGE = 256
 """Entries of a directory a query; 196 fit the 32 KiB that glibc asks for (facts/fuse.md §1.2)."""
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND
-_EMPTY_ROOT = Inode(ROOT, stat.S_IFDIR | 0o555, 4096, 0, 0, 2)
+_EMPTY_ROOT = Inode(ROOT, modes.DIRECTORY, 4096, 0, 0, 2)
 """The root before the first page of the library has come: there is no row for it yet."""
 
 _DOT_CURSOR = 1
@@ -119,9 +119,16 @@ class Operations(ReadOnly):
             if is_directory(inode):
                 self.stage.known.add(inode.ino)
             return self._told(inode, timeout)
+        self._missing_in(parent_inode, name)
         if timeout == 0:
             raise FUSEError(errno.ENOENT)
         return self._missing
+
+    def _missing_in(self, parent: int, name: bytes) -> None:
+        """Say why there is no such name where it is not that there is none."""
+        if len(name) > NAME_MAX:
+            raise FUSEError(errno.ENAMETOOLONG)
+        self._inode(parent)  # that of a directory that is gone is stale: it is not empty
 
     def _named(self, parent: int, name: bytes) -> Inode | None:
         inode = self._directory.lookup(parent, name)
@@ -198,6 +205,7 @@ class Operations(ReadOnly):
         """
         expecting = self._previews.listing(fh)
         folder = fh if expecting is None else expecting
+        self._inode(folder)  # one that went meanwhile is stale, and not at its end
         if start_id < _DOTDOT_CURSOR and not self._reply_dots(folder, start_id, token):
             return
         timeout = self._entry_timeout(folder) if self.settings.allow_other else TIMEOUT
@@ -390,6 +398,7 @@ class Operations(ReadOnly):
         else:
             value = self._xattrs.get(inode, name)
         if value is None:
+            self._inode(inode)
             raise FUSEError(errno.ENODATA)
         return value
 
@@ -403,7 +412,10 @@ class Operations(ReadOnly):
             raise FUSEError(errno.ENOSYS)
         if self.settings.allow_other:
             self._require(inode, os.R_OK, ctx)
-        return self._xattrs.names(inode)
+        names = self._xattrs.names(inode)
+        if not names:
+            self._inode(inode)
+        return names
 
     def _require(self, ino: int, wanted: int, ctx: RequestContext) -> None:
         if not self._access.may(self._inode(ino), wanted, ctx):

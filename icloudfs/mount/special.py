@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 
 from icloudfs.mount.settings import MountSettings
+from icloudfs.tree import modes
 from icloudfs.tree.directory import Inode
 
 HIDDEN = b".hidden"
@@ -30,7 +30,7 @@ class SpecialFile:
     def __init__(self, ino: int, data: bytes) -> None:
         self._data = data
         # Times never change, or backups would read it anew each time.
-        self.inode = Inode(ino, stat.S_IFREG | 0o444, len(data), 0, 0, 1)
+        self.inode = Inode(ino, modes.FILE, len(data), 0, 0, 1)
 
     def read_now(self, offset: int, size: int) -> bytes:
         return self._data[offset : offset + size]

@@ -16,8 +16,8 @@ from tests.mount.mounted import OTHER, OWNER, ROOT, Mount, User
 def fill(library: Library) -> None:
     library.file(ROOT_INO, "photo")
     hidden = library.directory(ROOT_INO, "Hidden", 0o700)
-    library.file(hidden, "secret", mode=0o400)
-    library.file(library.directory(hidden, "2024"), "deeper", mode=0o400)
+    library.file(hidden, "secret", mode=0o600)
+    library.file(library.directory(hidden, "2024"), "deeper", mode=0o600)
     library.close()
 
 
@@ -85,7 +85,7 @@ def test_groups_count(library: Library, place: Path) -> None:
 def test_umask_takes_bits_away(library: Library, place: Path) -> None:
     fill(library)
     with Mount(library.path, place / "mnt", umask=0o077, allow_other=True) as mount:
-        assert (mount.path / "photo").stat().st_mode & 0o777 == 0o400
+        assert (mount.path / "photo").stat().st_mode & 0o777 == 0o600
         assert attempt(OTHER, LIST, mount.path) == "EACCES"
 
 
