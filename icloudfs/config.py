@@ -20,6 +20,7 @@ import msgspec
 import platformdirs
 from msgspec import Meta
 
+from icloudfs import ours
 from icloudfs.apple.session import stem
 from icloudfs.errors import ConfigError
 from icloudfs.sync.mirror import Policy
@@ -93,8 +94,10 @@ def make_state_directory(settings: Settings) -> Path:
     """The directory of the session, the state and the lock. Raises ConfigError if it cannot be used."""
     directory = settings.cookie_directory
     try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        reason = "" if os.access(directory, os.W_OK | os.X_OK) else "it cannot be written"
+        ours.make_directory(directory)
+        reason = ours.objection(directory) or ""
+        if not reason and not os.access(directory, os.W_OK | os.X_OK):
+            reason = "it cannot be written"
     except OSError as error:
         reason = error.strerror or str(error)
     if reason:

@@ -116,6 +116,10 @@ class Operations(ReadOnly):
             timeout = self._entry_timeout(parent_inode)
         inode = self._named(parent_inode, name)
         if inode is not None:
+            if self.settings.allow_other and self._access.is_private(inode):
+                timeout = 0.0
+                if not self._access.may_go_to(inode, ctx):
+                    raise FUSEError(errno.EACCES)
             if is_directory(inode):
                 self.stage.known.add(inode.ino)
             return self._told(inode, timeout)
@@ -208,7 +212,9 @@ class Operations(ReadOnly):
         self._inode(folder)  # one that went meanwhile is stale, and not at its end
         if start_id < _DOTDOT_CURSOR and not self._reply_dots(folder, start_id, token):
             return
-        timeout = self._entry_timeout(folder) if self.settings.allow_other else TIMEOUT
+        timeout, shared = TIMEOUT, self.settings.allow_other
+        if shared:
+            timeout = self._entry_timeout(folder)
         expected = expecting is not None or self._previews.expected
         attributes = self._told if expected else self._attributes.of
         reply, known = pyfuse3.readdir_reply, self.stage.known
@@ -217,7 +223,8 @@ class Operations(ReadOnly):
                 known.add(inode.ino)
             elif expecting is not None:
                 self._previews.expect(inode.ino)
-            if not reply(token, name, attributes(inode, timeout), inode.ino):
+            lasts = 0.0 if shared and self._access.is_private(inode) else timeout
+            if not reply(token, name, attributes(inode, lasts), inode.ino):
                 return
 
     def _reply_dots(self, ino: int, start_id: int, token: ReaddirToken) -> bool:
@@ -340,8 +347,10 @@ class Operations(ReadOnly):
         inode = self._directory.lookup(parent, name)
         if inode is None:
             raise FUSEError(errno.ENOENT)  # gone again since
-        timeout = self._entry_timeout(parent) if self.settings.allow_other else TIMEOUT
-        return self._attributes.of(inode, timeout)
+        if not self.settings.allow_other:
+            return self._attributes.of(inode)
+        lasts = 0.0 if self._access.is_private(inode) else self._entry_timeout(parent)
+        return self._attributes.of(inode, lasts)
 
     def _open_for_nothing(self, ino: int) -> FileInfo:
         """For a write that writes nothing, and makes the kernel drop the pages."""

@@ -33,9 +33,9 @@ class MountSettings(msgspec.Struct, frozen=True):
     def options(self) -> set[str]:
         """The options for libfuse.
 
-        Neither ``ro``: changes are replayed through the mount (live.py), and the kernel would refuse that. Nor
-        ``default_permissions`` (DESIGN §7): by the modes, which are those of copies (tree/modes.py), the owner may
-        write. The kernel would say so to who asks by ``access``, and EACCES instead of EROFS to all others.
+        Neither ``ro``: changes are replayed through the mount (live.py), and the kernel would refuse that.
+        Nor ``default_permissions`` (DESIGN §7): the modes are those of copies (tree/modes.py), by which the
+        owner may write. The kernel would tell so whoever asks by ``access``, and the others EACCES for EROFS.
         """
         options = {f"fsname={self.source}", "subtype=icloudfs", "nosuid", "nodev"}
         if self.allow_other:
