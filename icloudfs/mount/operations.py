@@ -13,10 +13,12 @@ import errno
 import itertools
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
 import pyfuse3
+import trio
 from pyfuse3 import (
     EntryAttributes,
     FileHandleT,
@@ -33,6 +35,7 @@ from pyfuse3 import (
     XAttrNameT,
 )
 
+from icloudfs.errors import IcloudfsError
 from icloudfs.mount.access import Access
 from icloudfs.mount.attributes import TIMEOUT, Attributes, is_directory, missing_entry
 from icloudfs.mount.contents import Contents, OpenFile
@@ -59,6 +62,17 @@ _EMPTY_ROOT = Inode(ROOT, modes.DIRECTORY, 4096, 0, 0, 2)
 _DOT_CURSOR = 1
 _DOTDOT_CURSOR = 2
 """Cursors behind ``.`` and ``..``. All others are inode numbers, which begin at 2^32."""
+
+
+FETCHED_AT_OPEN = 10.0
+"""Seconds that ``open`` may wait for a photo, where what is not whole is read directly: it could not be mapped
+(limits.py). The program cannot end meanwhile. What takes longer goes on, and is read as it comes."""
+
+
+async def _have(handle: OpenFile) -> None:
+    """Have a photo whole, if it can be had in time. Else it opens all the same, and ``read`` says why."""
+    with trio.move_on_after(FETCHED_AT_OPEN), suppress(IcloudfsError):
+        await handle.until_verified()
 
 
 class _Handle(NamedTuple):
@@ -255,8 +269,15 @@ class Operations(ReadOnly):
         if not handle.verified and ctx.uid == self._owner and await self._previews.refuses(ctx.pid):
             handle.close()
             raise FUSEError(errno.ENODATA)
+        try:
+            if self.direct_until_whole and not handle.verified:
+                await _have(handle)
+            opened = _Handle(self._inode(inode), checksum, handle)
+        except BaseException:
+            handle.close()
+            raise
         number = next(self._numbers)
-        self._handles[number] = _Handle(self._inode(inode), checksum, handle)
+        self._handles[number] = opened
         # Pages that somebody was shown before the content was verified may be wrong, and the kernel may
         # not have heard of it yet: whoever opens it now begins without them.
         direct = self.direct_until_whole and not handle.verified

@@ -39,6 +39,9 @@ class SpecialFile:
     async def read(self, offset: int, size: int) -> bytes:
         return self.read_now(offset, size)
 
+    async def until_verified(self) -> None:
+        """It is."""
+
     def close(self) -> None:
         """Nothing to let go of."""
 
