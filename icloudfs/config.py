@@ -20,6 +20,7 @@ import msgspec
 import platformdirs
 from msgspec import Meta
 
+from icloudfs import ours
 from icloudfs.apple.session import stem
 from icloudfs.errors import ConfigError
 from icloudfs.sync.mirror import Policy
@@ -29,6 +30,11 @@ from icloudfs.units import parse_size
 ENVIRONMENT_PREFIX = "ICLOUDFS_"
 _DIRECTORIES = platformdirs.PlatformDirs("icloudfs", appauthor=False)
 
+
+Label = Annotated[
+    str, Meta(pattern=r"^(|fs|def|root)context=([A-Za-z0-9_.:-]+|\"[A-Za-z0-9_.:,-]+\")$")
+]
+"""As mount(8) has them; quoted if there is a comma in it."""
 
 _Positive = Annotated[float, Meta(gt=0)]
 
@@ -69,6 +75,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     uid: int | None = None
     gid: int | None = None
     umask: Annotated[int, Meta(ge=0, le=0o777)] = 0
+    labels: tuple[Label, ...] = ()
+    """SELinux's mount options, such as ``context=system_u:object_r:httpd_sys_content_t:s0``."""
     noxattr: bool = False
     neighbours: bool = True
     """Whether the next photos are fetched ahead of who looks at one after another."""
@@ -86,8 +94,10 @@ def make_state_directory(settings: Settings) -> Path:
     """The directory of the session, the state and the lock. Raises ConfigError if it cannot be used."""
     directory = settings.cookie_directory
     try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        reason = "" if os.access(directory, os.W_OK | os.X_OK) else "it cannot be written"
+        ours.make_directory(directory)
+        reason = ours.objection(directory) or ""
+        if not reason and not os.access(directory, os.W_OK | os.X_OK):
+            reason = "it cannot be written"
     except OSError as error:
         reason = error.strerror or str(error)
     if reason:
@@ -158,7 +168,7 @@ def _list(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
-_LISTS = ("views", "mirror_albums")
+_LISTS = ("views", "mirror_albums", "labels")
 _SIZES = ("cache_limit", "stream_above")
 
 

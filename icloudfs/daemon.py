@@ -243,5 +243,6 @@ def _mount_settings(settings: Settings) -> MountSettings:
         gid=os.getgid() if settings.gid is None else settings.gid,
         umask=settings.umask,
         allow_other=settings.allow_other,
+        labels=settings.labels,
         xattrs=not settings.noxattr,
     )

@@ -43,6 +43,7 @@ from icloudfs.sync.rebuilding import rebuild_if_changed
 from icloudfs.sync.sync import Sync
 from icloudfs.tree.changes import Change, InodeChanged
 from icloudfs.tree.directory import Directory, File
+from icloudfs.tree.layout import View
 from icloudfs.units import size
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,15 @@ log = logging.getLogger(__name__)
 
 _PATIENCE = 2.0
 """Seconds for whoever holds the lock and does not answer to begin to, or to let go of it."""
+
+_NO_ROOM = 64 << 10
+"""Bytes that hardly any file would fit into: not worth walking on over a million of them."""
+
+_LIBRARIES = (f"{View.LIBRARY}/", f"{View.SHARED}/")
+"""Below these everything has a place that tells when it was taken."""
+
+_MOST_NAMED = 20
+"""Files that there was no room for, as they are told; all are counted."""
 
 _LOOK_EVERY = 0.05
 """Seconds between two looks whether it has."""
@@ -138,7 +148,9 @@ class SyncResult(msgspec.Struct):
     failed: int = 0
     bytes: int = 0
     left_out: int = 0
-    """Files that the mirror asks for and the cache limit has no room for."""
+    """Files that the mirror asks for and there is no room for."""
+    left_out_first: list[str] = []
+    """The first of these, as they are told: path and size."""
     refused: list[str] = []
     """What iCloud refuses to give, in words."""
     refused_records: int = 0
@@ -296,12 +308,13 @@ class Library:
         if too_much:
             self._forewarn(
                 f"{wanted.files} files of {size(wanted.bytes)} are to be downloaded, but {whose} has"
-                f" room for {size(room)}: the newest are downloaded.",
+                f" room for {size(room)}: the newest that fit are downloaded.",
                 report,
             )
+        left_out: list[File] = []
         async with aclosing(wanting(self.database, mirror, now)) as coming:
             done = await self.cache.prefetch(
-                _as_far_as(room, coming),
+                _fitting(room, coming, left_out) if too_much else coming,
                 self._telling(report),
                 self.settings.connections,
                 None if too_much else wanted.files,
@@ -310,9 +323,16 @@ class Library:
         if too_much:
             left = await self.database.read(question)
             result.left_out = max(left.files - done.failed_count, 0)
+            result.left_out_first = [self._as_told(file) for file in left_out]
         await self.database.write(
             lambda c: runs.note_contents(c, run, result.downloaded, result.failed)
         )
+
+    def _as_told(self, file: File) -> str:
+        places = self.directory.places(file.ino)
+        in_month = [place for place in places if place.startswith(_LIBRARIES)]
+        path = next(iter((*in_month, *places)), file.checksum)
+        return f"{path} ({size(file.size)})"
 
     def _check_albums(self, mirror: Mirror, report: Report) -> None:
         """An album may come later; the person who asks for one now should know."""
@@ -408,9 +428,22 @@ class Library:
         }
 
 
-async def _as_far_as(room: int, files: AsyncIterator[File]) -> AsyncIterator[File]:
+async def _fitting(
+    room: int, files: AsyncIterator[File], left_out: list[File]
+) -> AsyncIterator[File]:
+    """Those that ``room`` bytes are enough for, in their order; one that is too large is in no other's way. The
+    first of the others are put into ``left_out``. What several files share counts once."""
+    coming: set[str] = set()
+    named: set[str] = set()
     async for file in files:
-        room -= file.size
-        if room < 0:
+        if file.checksum in coming:
+            yield file
+        elif file.size <= room:
+            coming.add(file.checksum)
+            room -= file.size
+            yield file
+        elif len(named) < _MOST_NAMED and file.checksum not in named:
+            named.add(file.checksum)
+            left_out.append(file)
+        elif room < _NO_ROOM:
             return
-        yield file

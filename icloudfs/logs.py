@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from icloudfs import journal
+from icloudfs import journal, ours
 from icloudfs.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -16,6 +18,14 @@ _FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 _LARGEST = 4 << 20
 """Bytes of a log file; beyond them it becomes ``<name>.1`` and a new one begins."""
+
+
+class _LogFile(RotatingFileHandler):
+    """It names photos and the account: its owner alone may read it."""
+
+    def _open(self) -> TextIOWrapper:
+        descriptor = ours.open_file(self.baseFilename, os.O_WRONLY | os.O_APPEND)
+        return TextIOWrapper(os.fdopen(descriptor, "ab"), self.encoding, self.errors)
 
 
 def configure(level: str, file: Path | None) -> None:
@@ -37,7 +47,7 @@ def _on_standard_error() -> logging.Handler:
 
 def _to_file(file: Path) -> logging.Handler:
     try:
-        handler = RotatingFileHandler(file, maxBytes=_LARGEST, backupCount=1)
+        handler = _LogFile(file, maxBytes=_LARGEST, backupCount=1)
     except OSError as error:
         raise ConfigError(f"The log file {file} cannot be written: {error.strerror}.") from error
     handler.setFormatter(logging.Formatter(_FORMAT))

@@ -56,7 +56,7 @@ def test_for_a_server(machine: Machine, tmp_path: Path) -> None:
     assert f"ExecStart={PROGRAM} mount" in files["etc/systemd/system/icloudfs@.service"]
     pair = r"etc/systemd/system/srv-photos\x20of\x20100\x25"
     assert "Where=/srv/photos of 100%%\n" in files[f"{pair}.mount"]
-    assert "What=me@example.com\n" in files[f"{pair}.mount"]
+    assert "What=icloudfs:me@example.com\n" in files[f"{pair}.mount"]
     assert "Where=/srv/photos of 100%%\n" in files[f"{pair}.automount"]
     assert 'cookie_directory = "/var/lib/icloudfs"' in files["etc/icloudfs/config.toml"]
     assert not any("@PROGRAM@" in text or "@FOLDER@" in text for text in files.values())

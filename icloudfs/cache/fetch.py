@@ -151,7 +151,7 @@ class Fetch:
         if self.holding.is_doubted or not self.holding.present.covers(start, stop):
             return False
         # The reader that is given the last bytes of a large file is told whether they were right.
-        return not self._is_all_here if self._streams else self._is_head(start, stop)
+        return not self._is_all_here if self.streams else self._is_head(start, stop)
 
     @property
     def _is_all_here(self) -> bool:
@@ -162,11 +162,12 @@ class Fetch:
         if self.holding.verified:
             return
         self._read_unverified = True
-        if self._streams:
+        if self.streams:
             self._go_ahead(start, stop)
 
     @property
-    def _streams(self) -> bool:
+    def streams(self) -> bool:
+        """Whether it is too large to be waited for as a whole."""
         return self.file.size > self._rules.whole_below
 
     def _is_head(self, start: int, stop: int) -> bool:
@@ -182,7 +183,7 @@ class Fetch:
         after ``timeout`` seconds without progress; Offline after a second if the network is known to
         be away.
         """
-        if self._streams or self._is_head(start, stop):
+        if self.streams or self._is_head(start, stop):
             await self._wait(_Waiter(start, stop))
         else:
             await self._wait(_Waiter(0, self.file.size, whole=True))
@@ -235,13 +236,13 @@ class Fetch:
         """See to it that what the waiter needs is on its way. Asking again costs nothing."""
         if self._is_settling:
             return
-        if not waiter.whole and self._streams:
+        if not waiter.whole and self.streams:
             self._go_ahead(waiter.start, waiter.stop)
         elif not waiter.whole:
             goes_on = self._means.habits.photos_are_read_on
             if self._pull_missing(0, self._rules.head, None, goes_on=goes_on):
                 self._began = True
-        elif not self._streams:
+        elif not self.streams:
             if not waiter.kept:
                 self._note_habit(reads_on=True)
             self._pull_missing(0, self.file.size, None)
@@ -287,7 +288,7 @@ class Fetch:
     def _note_habit(self, *, reads_on: bool) -> None:
         """A reader went on beyond the beginning, or left."""
         self._began = False
-        if self._streams:
+        if self.streams:
             self._means.habits.films_are_read_on = reads_on
         else:
             self._means.habits.photos_are_read_on = reads_on
@@ -423,7 +424,7 @@ class Fetch:
         """Decide what an error means: for the content, or only for those who wait for this range."""
         told = self._in_other_words(error)
         about_content = isinstance(told, ContentMismatch | ContentUnavailable)
-        if about_content and not (self._streams and self.holding.present):
+        if about_content and not (self.streams and self.holding.present):
             assert isinstance(told, ContentError)
             self._verdict = told
             return
@@ -609,8 +610,8 @@ class Fetch:
             if self._began:
                 self._note_habit(reads_on=False)
             for pull in self._pulls:
-                pull.leave(pause=self._streams)
-            if self._pulls and self._streams:
+                pull.leave(pause=self.streams)
+            if self._pulls and self.streams:
                 self._nursery.start_soon(self._give_up_unless_somebody_comes, self._new_absence())
         self._notice_if_left_alone()
 

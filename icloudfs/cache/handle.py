@@ -71,6 +71,12 @@ class OpenFile:
         with self._fetch.reading():
             return await self._read(offset, min(offset + size, self.size))
 
+    async def until_verified(self) -> None:
+        """Have every byte here and checked; nothing of a file that streams. Raises as ``read``."""
+        if not self._fetch.streams:
+            with self._fetch.reading():
+                await self._fetch.until_readable(0, self.size)
+
     async def _read(self, start: int, stop: int) -> bytes:
         fetch, holding = self._fetch, self._fetch.holding
         for _ in range(_MOST_LOSSES):

@@ -19,6 +19,7 @@ import re
 import secrets
 from pathlib import Path
 
+from icloudfs import ours
 from icloudfs.cache.opening import open_file
 from icloudfs.errors import CacheUnusable
 
@@ -51,9 +52,13 @@ class Places:
         Raises CacheUnusable.
         """
         try:
-            self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            ours.make_directory(self.directory)
+            if objection := ours.objection(self.directory):
+                raise CacheUnusable(
+                    f"The cache directory {self.directory} cannot be used: {objection}."
+                )
             for below in (self.content, self.partial, self.leaving):
-                below.mkdir(exist_ok=True, mode=0o700)
+                ours.make_directory(below)
             tag = self.directory / "CACHEDIR.TAG"
             if not tag.exists():
                 tag.write_text(_CACHEDIR_TAG)
@@ -67,7 +72,9 @@ class Places:
         # Written anew each time: this is also the proof that files can be made here.
         mark = self.directory / _IN_USE
         unclean = os.path.lexists(mark)
-        os.close(open_file(mark, os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
+        descriptor = open_file(mark, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, ours.FILE)
+        ours.close_to_others(descriptor)
+        os.close(descriptor)
         # On the disk before anything else is: what a power cut leaves has to be looked through.
         for path in (mark, self.directory):
             _sync(path)

@@ -19,6 +19,7 @@ from collections import OrderedDict
 from contextlib import suppress
 from pathlib import Path
 
+from icloudfs import ours
 from icloudfs.cache.opening import open_file
 
 _USED_AGAIN = 3600.0
@@ -81,7 +82,8 @@ class Shelf:
         path, new = self._path(name), self._directory / f".new-{threading.get_ident()}"
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
-            new.write_bytes(sealed)
+            with os.fdopen(ours.open_file(new, os.O_WRONLY | os.O_TRUNC), "wb") as file:
+                file.write(sealed)
             new.rename(path)
         except OSError:
             new.unlink(missing_ok=True)

@@ -26,6 +26,13 @@ from icloudfs.tree.layout import View
 @click.option("--gid", type=int, help="Group of every file, by number.")
 @click.option("--umask", metavar="OCTAL", help="Permission bits to take away.")
 @click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="context=LABEL",
+    help="SELinux label of every file; also fscontext=, defcontext=, rootcontext=.",
+)
+@click.option(
     "--noxattr", is_flag=True, default=None, help="No extended attributes: faster 'ls -l'."
 )
 @click.option(

@@ -38,6 +38,11 @@ _OF_OTHERS = re.findall(
 
 _OF_OTHERS_BY_FORM = re.compile(r"[xX]-.*|(comment|uhelper|helper)=.*|uhelper|_rnetdev")
 
+_OPTION = re.compile(r'(?:[^,"]|"[^"]*")+')
+"""One of several: a comma within quotes, as in labels of SELinux's, does not end it."""
+
+_LABEL = re.compile("(|fs|def|root)context")
+
 _HOME_OF_ROOT = "/root"
 _USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -92,7 +97,7 @@ def parse(words: Sequence[str]) -> Line:
         elif word[:2] in ("-o", "-t", "-N"):
             value = word[2:] or (left.pop(0) if left else "")
             if word[:2] == "-o":
-                line.options += [option for option in value.split(",") if option]
+                line.options += _OPTION.findall(value)
             elif word[:2] == "-N":
                 line.namespace = value
         elif re.fullmatch("-[sfnvrw]+", word):
@@ -131,6 +136,9 @@ def _flags(options: Sequence[str], sloppy: bool) -> list[str]:
     for option in options:
         name, equals, value = option.partition("=")
         flag = name.replace("_", "-")
+        if equals and _LABEL.fullmatch(name):
+            flags.append(f"--label={option}")
+            continue
         if option in _OF_OTHERS or _OF_OTHERS_BY_FORM.fullmatch(option):
             continue
         if flag not in known:

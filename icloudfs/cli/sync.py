@@ -66,6 +66,11 @@ def command(
             f"Everything else is done, but iCloud refuses to give {_refused(result)}.",
             hint="A later sync asks for it again, a mounted library by itself. See: icloudfs status",
         )
+    if result["left_out"]:
+        raise Incomplete(
+            f"{result['left_out']} files were left out: there is no room for them.",
+            hint="Raise cache_limit, make room on the disk, or ask for fewer with --mirror.",
+        )
 
 
 def _refused(result: dict[str, Any]) -> str:
@@ -87,3 +92,8 @@ def _print(result: dict[str, Any]) -> None:
         click.echo(f"{result['downloaded']} files downloaded ({size(result['bytes'])})")
     if result["left_out"]:
         click.echo(f"{result['left_out']} files left out: there is no room for them")
+        told = result["left_out_first"]
+        for file in told:
+            click.echo(f"  {file}")
+        if (more := result["left_out"] - len(told)) > 0:
+            click.echo(f"  and {more} more")

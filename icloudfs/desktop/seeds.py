@@ -25,7 +25,7 @@ from pathlib import Path
 import apsw
 import msgspec
 
-from icloudfs import xdg
+from icloudfs import ours, xdg
 from icloudfs.desktop import pictures
 from icloudfs.desktop.uris import entry, gwenview_uri, uris
 
@@ -211,7 +211,9 @@ class Seeds:
         return self._opened
 
     def _connect(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        ours.make_directory(self._path.parent)
+        # It names photos. SQLite gives -wal and -shm the same mode.
+        os.close(ours.open_file(self._path, os.O_RDWR | os.O_NOFOLLOW))
         self._opened = apsw.Connection(str(self._path))
         self._opened.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL")
         self._opened.execute(_SCHEMA)

@@ -36,10 +36,10 @@ class Actor:
             os.close(directory)
 
     def mknod(self, directory: int, name: bytes) -> None:
-        os.mknod(name, stat.S_IFREG | 0o444, dir_fd=directory)
+        os.mknod(name, stat.S_IFREG | 0o644, dir_fd=directory)
 
     def mkdir(self, directory: int, name: bytes) -> None:
-        os.mkdir(name, 0o555, dir_fd=directory)
+        os.mkdir(name, 0o755, dir_fd=directory)
 
     def unlink(self, directory: int, name: bytes) -> None:
         # The kernel counts links down by itself: let it have the right number first.

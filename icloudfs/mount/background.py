@@ -17,6 +17,7 @@ from typing import IO
 
 import msgspec
 
+from icloudfs import ours
 from icloudfs.errors import IcloudfsError, MountPointError
 
 VARIABLE = "ICLOUDFS_READY_FD"
@@ -82,7 +83,7 @@ def _opened(log_file: Path | None) -> Iterator[IO[bytes] | None]:
     if log_file is None:
         yield None
         return
-    with log_file.open("ab") as output:
+    with os.fdopen(ours.open_file(log_file, os.O_WRONLY | os.O_APPEND), "ab") as output:
         yield output
 
 

@@ -23,6 +23,12 @@ class OpenFile(Protocol):
         Raises ContentError and its kin, Offline, Throttled, LoginNeeded.
         """
 
+    async def until_verified(self) -> None:
+        """Have every byte here and checked; nothing of a file that streams, which is too large for that.
+
+        Raises as ``read``.
+        """
+
     def close(self) -> None:
         """The last descriptor of this open is closed."""
 

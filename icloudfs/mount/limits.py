@@ -3,8 +3,9 @@
 Buffered reads are read-ahead, which the kernel counts as background requests, twelve at a time. When twelve
 wait for the network, the thirteenth, of a file that lies ready in the cache, waits as well: 18.5 s with 16
 slow readers (facts/fuse.md §0.2). The limit cannot be negotiated through pyfuse3, only written to the
-control filesystem, by the user who mounted. Where that is not there, files that are not whole are opened for
-direct reads, which are not background requests.
+control filesystem, by the user who mounted. Where that is not there (containers), files that are not whole are
+opened for direct reads, which are not background requests. But what is read directly cannot be mapped into
+shared memory, as feh, imlib2 and Python's mmap do it: so a photo is fetched when it is opened (operations.py).
 """
 
 from __future__ import annotations

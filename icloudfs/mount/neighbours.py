@@ -191,6 +191,10 @@ class _Watched:
         self._note(offset, len(data))
         return data
 
+    async def until_verified(self) -> None:
+        self._neighbours.is_awaited(self._file)
+        await self._opened.until_verified()
+
     def _note(self, offset: int, size: int) -> None:
         self._neighbours.was_read()
         if self._read is None:

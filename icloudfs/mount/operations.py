@@ -12,12 +12,13 @@ from __future__ import annotations
 import errno
 import itertools
 import os
-import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 import msgspec
 import pyfuse3
+import trio
 from pyfuse3 import (
     EntryAttributes,
     FileHandleT,
@@ -34,6 +35,7 @@ from pyfuse3 import (
     XAttrNameT,
 )
 
+from icloudfs.errors import IcloudfsError
 from icloudfs.mount.access import Access
 from icloudfs.mount.attributes import TIMEOUT, Attributes, is_directory, missing_entry
 from icloudfs.mount.contents import Contents, OpenFile
@@ -44,8 +46,9 @@ from icloudfs.mount.read_only import ReadOnly
 from icloudfs.mount.replay import Stage, gone
 from icloudfs.mount.settings import MountSettings
 from icloudfs.mount.special import SpecialFile, SpecialFiles
-from icloudfs.mount.volume import Volume
+from icloudfs.mount.volume import NAME_MAX, Volume
 from icloudfs.mount.xattrs import THUMBNAIL, USER, Xattrs
+from icloudfs.tree import modes
 from icloudfs.tree.directory import ROOT, Directory, Inode
 from icloudfs.tree.numbers import FIRST_DIRECTORY
 
@@ -53,12 +56,23 @@ PAGE = 256
 """Entries of a directory a query; 196 fit the 32 KiB that glibc asks for (facts/fuse.md §1.2)."""
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_TRUNC | os.O_APPEND
-_EMPTY_ROOT = Inode(ROOT, stat.S_IFDIR | 0o555, 4096, 0, 0, 2)
+_EMPTY_ROOT = Inode(ROOT, modes.DIRECTORY, 4096, 0, 0, 2)
 """The root before the first page of the library has come: there is no row for it yet."""
 
 _DOT_CURSOR = 1
 _DOTDOT_CURSOR = 2
 """Cursors behind ``.`` and ``..``. All others are inode numbers, which begin at 2^32."""
+
+
+FETCHED_AT_OPEN = 10.0
+"""Seconds that ``open`` may wait for a photo, where what is not whole is read directly: it could not be mapped
+(limits.py). The program cannot end meanwhile. What takes longer goes on, and is read as it comes."""
+
+
+async def _have(handle: OpenFile) -> None:
+    """Have a photo whole, if it can be had in time. Else it opens all the same, and ``read`` says why."""
+    with trio.move_on_after(FETCHED_AT_OPEN), suppress(IcloudfsError):
+        await handle.until_verified()
 
 
 class _Handle(NamedTuple):
@@ -116,12 +130,23 @@ class Operations(ReadOnly):
             timeout = self._entry_timeout(parent_inode)
         inode = self._named(parent_inode, name)
         if inode is not None:
+            if self.settings.allow_other and self._access.is_private(inode):
+                timeout = 0.0
+                if not self._access.may_go_to(inode, ctx):
+                    raise FUSEError(errno.EACCES)
             if is_directory(inode):
                 self.stage.known.add(inode.ino)
             return self._told(inode, timeout)
+        self._missing_in(parent_inode, name)
         if timeout == 0:
             raise FUSEError(errno.ENOENT)
         return self._missing
+
+    def _missing_in(self, parent: int, name: bytes) -> None:
+        """Say why there is no such name where it is not that there is none."""
+        if len(name) > NAME_MAX:
+            raise FUSEError(errno.ENAMETOOLONG)
+        self._inode(parent)  # that of a directory that is gone is stale: it is not empty
 
     def _named(self, parent: int, name: bytes) -> Inode | None:
         inode = self._directory.lookup(parent, name)
@@ -198,9 +223,12 @@ class Operations(ReadOnly):
         """
         expecting = self._previews.listing(fh)
         folder = fh if expecting is None else expecting
+        self._inode(folder)  # one that went meanwhile is stale, and not at its end
         if start_id < _DOTDOT_CURSOR and not self._reply_dots(folder, start_id, token):
             return
-        timeout = self._entry_timeout(folder) if self.settings.allow_other else TIMEOUT
+        timeout, shared = TIMEOUT, self.settings.allow_other
+        if shared:
+            timeout = self._entry_timeout(folder)
         expected = expecting is not None or self._previews.expected
         attributes = self._told if expected else self._attributes.of
         reply, known = pyfuse3.readdir_reply, self.stage.known
@@ -209,7 +237,8 @@ class Operations(ReadOnly):
                 known.add(inode.ino)
             elif expecting is not None:
                 self._previews.expect(inode.ino)
-            if not reply(token, name, attributes(inode, timeout), inode.ino):
+            lasts = 0.0 if shared and self._access.is_private(inode) else timeout
+            if not reply(token, name, attributes(inode, lasts), inode.ino):
                 return
 
     def _reply_dots(self, ino: int, start_id: int, token: ReaddirToken) -> bool:
@@ -240,8 +269,15 @@ class Operations(ReadOnly):
         if not handle.verified and ctx.uid == self._owner and await self._previews.refuses(ctx.pid):
             handle.close()
             raise FUSEError(errno.ENODATA)
+        try:
+            if self.direct_until_whole and not handle.verified:
+                await _have(handle)
+            opened = _Handle(self._inode(inode), checksum, handle)
+        except BaseException:
+            handle.close()
+            raise
         number = next(self._numbers)
-        self._handles[number] = _Handle(self._inode(inode), checksum, handle)
+        self._handles[number] = opened
         # Pages that somebody was shown before the content was verified may be wrong, and the kernel may
         # not have heard of it yet: whoever opens it now begins without them.
         direct = self.direct_until_whole and not handle.verified
@@ -332,8 +368,10 @@ class Operations(ReadOnly):
         inode = self._directory.lookup(parent, name)
         if inode is None:
             raise FUSEError(errno.ENOENT)  # gone again since
-        timeout = self._entry_timeout(parent) if self.settings.allow_other else TIMEOUT
-        return self._attributes.of(inode, timeout)
+        if not self.settings.allow_other:
+            return self._attributes.of(inode)
+        lasts = 0.0 if self._access.is_private(inode) else self._entry_timeout(parent)
+        return self._attributes.of(inode, lasts)
 
     def _open_for_nothing(self, ino: int) -> FileInfo:
         """For a write that writes nothing, and makes the kernel drop the pages."""
@@ -390,6 +428,7 @@ class Operations(ReadOnly):
         else:
             value = self._xattrs.get(inode, name)
         if value is None:
+            self._inode(inode)
             raise FUSEError(errno.ENODATA)
         return value
 
@@ -403,7 +442,10 @@ class Operations(ReadOnly):
             raise FUSEError(errno.ENOSYS)
         if self.settings.allow_other:
             self._require(inode, os.R_OK, ctx)
-        return self._xattrs.names(inode)
+        names = self._xattrs.names(inode)
+        if not names:
+            self._inode(inode)
+        return names
 
     def _require(self, ino: int, wanted: int, ctx: RequestContext) -> None:
         if not self._access.may(self._inode(ino), wanted, ctx):

@@ -13,7 +13,6 @@ everybody else meets a read-only filesystem.
 from __future__ import annotations
 
 import errno
-import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
@@ -21,6 +20,7 @@ import msgspec
 import pyfuse3
 
 from icloudfs.mount.mount_table import Mounted
+from icloudfs.tree import modes
 from icloudfs.tree.changes import Change
 from icloudfs.tree.directory import ROOT, Inode
 from icloudfs.tree.numbers import is_directory
@@ -134,5 +134,5 @@ class Stage:
 
 def gone(ino: int) -> Inode:
     """What the actor is shown of something that is nowhere any more, so that it can remove it."""
-    mode = stat.S_IFDIR | 0o500 if is_directory(ino) else stat.S_IFREG | 0o400
+    mode = modes.PRIVATE_DIRECTORY if is_directory(ino) else modes.PRIVATE_FILE
     return Inode(ino, mode, 0, 0, 0, 1)

@@ -16,6 +16,8 @@ class MountSettings(msgspec.Struct, frozen=True):
     """Other users may look in, as far as owner, group and mode let them."""
     allow_root: bool = False
     """Only root may, besides the owner."""
+    labels: tuple[str, ...] = ()
+    """Options of SELinux's, for the kernel: ``context=…`` and its kin (config.py)."""
     xattrs: bool = True
     """False: ``noxattr``; ``ls -l`` is an order of magnitude faster without (facts/fuse.md §0.6)."""
 
@@ -31,12 +33,15 @@ class MountSettings(msgspec.Struct, frozen=True):
     def options(self) -> set[str]:
         """The options for libfuse.
 
-        Neither ``ro`` nor ``default_permissions`` (DESIGN §7): changes are replayed through the mount
-        (live.py), and with 0555 directories the kernel would refuse that.
+        Neither ``ro``: changes are replayed through the mount (live.py), and the kernel would refuse that.
+        Nor ``default_permissions`` (DESIGN §7): the modes are those of copies (tree/modes.py), by which the
+        owner may write. The kernel would tell so whoever asks by ``access``, and the others EACCES for EROFS.
         """
         options = {f"fsname={self.source}", "subtype=icloudfs", "nosuid", "nodev"}
         if self.allow_other:
             options.add("allow_other")
         elif self.allow_root:
             options.add("allow_root")
+        # libfuse takes a comma for the end of an option, if there is no backslash before it.
+        options.update(label.replace(",", "\\,") for label in self.labels)
         return options

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 
 from icloudfs.mount.settings import MountSettings
+from icloudfs.tree import modes
 from icloudfs.tree.directory import Inode
 
 HIDDEN = b".hidden"
@@ -19,6 +19,7 @@ VOLUME_INFO = b".xdg-volume-info"
 DIRECTORY = b".directory"
 DAEMON = b".icloudfs"
 
+_MODES = {DAEMON: modes.PRIVATE_FILE}
 _FIRST_INO = 2
 
 
@@ -27,16 +28,19 @@ class SpecialFile:
 
     verified = True
 
-    def __init__(self, ino: int, data: bytes) -> None:
+    def __init__(self, ino: int, data: bytes, mode: int = modes.FILE) -> None:
         self._data = data
         # Times never change, or backups would read it anew each time.
-        self.inode = Inode(ino, stat.S_IFREG | 0o444, len(data), 0, 0, 1)
+        self.inode = Inode(ino, mode, len(data), 0, 0, 1)
 
     def read_now(self, offset: int, size: int) -> bytes:
         return self._data[offset : offset + size]
 
     async def read(self, offset: int, size: int) -> bytes:
         return self.read_now(offset, size)
+
+    async def until_verified(self) -> None:
+        """It is."""
 
     def close(self) -> None:
         """Nothing to let go of."""
@@ -53,11 +57,11 @@ class SpecialFiles:
             VOLUME_INFO: "[Volume Info]\nName=iCloud Photos\nIcon=folder-pictures\n",
             # The folder's icon in Dolphin and PCManFM.
             DIRECTORY: "[Desktop Entry]\nType=Directory\nIcon=folder-pictures\n",
-            # Who serves this mount: `icloudfs unmount` waits for that process to end.
+            # Who serves this mount: `icloudfs unmount` waits for that process to end. For its owner alone.
             DAEMON: json.dumps({"account": settings.account, "pid": os.getpid()}) + "\n",
         }
         self._by_name = {
-            name: SpecialFile(ino, text.encode())
+            name: SpecialFile(ino, text.encode(), _MODES.get(name, modes.FILE))
             for ino, (name, text) in enumerate(texts.items(), _FIRST_INO)
         }
         self._by_ino = {file.inode.ino: file for file in self._by_name.values()}

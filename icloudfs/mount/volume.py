@@ -23,6 +23,9 @@ _LEAST_FREE_SHARE = 100
 """At least one part in so many is shown as free: at 100 % file managers and backups warn
 (facts/desktop.md §2.3)."""
 
+_FREE_INODES = 1 << 30
+"""Always free: there is no limit, and ``df -i`` must not say that it is reached. It fits 32 bits."""
+
 
 class Figures(msgspec.Struct, frozen=True):
     """Of the volume; bytes, and the number of inodes."""
@@ -38,8 +41,8 @@ class Figures(msgspec.Struct, frozen=True):
         data.f_bsize = data.f_frsize = BLOCK
         data.f_blocks = max(total, free)
         data.f_bfree = data.f_bavail = free
-        data.f_files = self.inodes
-        data.f_ffree = data.f_favail = 0
+        data.f_files = self.inodes + _FREE_INODES
+        data.f_ffree = data.f_favail = _FREE_INODES
         data.f_namemax = NAME_MAX
         return data
 

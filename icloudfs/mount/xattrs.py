@@ -5,12 +5,15 @@
 
 What is true of this machine alone, and changes as photos are downloaded, is answered but not listed: else
 ``rsync -X``, which copies what is listed, would find every photo changed that it has just read.
+
+What is listed fits where copies are put: together into the 4 KiB that ext4 has for all attributes of a file. A
+``cp -a`` that meets more fails. The longest are left out of the list first, and answered all the same.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 
 import apsw
@@ -25,6 +28,16 @@ USER = b"user."
 THUMBNAIL = b"user.icloudfs.thumbnail"
 """A small JPEG. It comes from the network at first, so it is answered elsewhere (desktop.py); and it is never
 listed: ``cp -a`` and backups would copy it with every file."""
+
+LONGEST = 1 << 16
+"""Bytes of a value: no kernel takes a larger one (``XATTR_SIZE_MAX``). What is longer is cut."""
+
+LISTED = 4096 - 32 - 4 - 256
+"""Bytes for all attributes that are listed of a file, as ext4 keeps them: one block, without its header, the
+mark of its end, and what a label and an access list of the copy's own take."""
+
+_ENTRY = 16
+"""Bytes that ext4 takes for each, besides name and value; it rounds both up to fours."""
 
 _QUERY = """
 SELECT asset.name, asset.master, zone.name, asset.added, asset.taken, asset.zone_offset, asset.time_zone,
@@ -97,16 +110,20 @@ class Xattrs:
         """The value, or None if the file or directory has none of that name."""
         photo = self._photo(ino) if name in _VALUES else None
         value = None if photo is None else _VALUES[name](photo)
-        return value.encode() if value else None
+        return _cut(value.encode()) if value else None
 
     def names(self, ino: int) -> list[bytes]:
-        """The names that have a value, but for those that are of this machine."""
+        """The names that have a value, but for those that are of this machine, as many as fit (``LISTED``)."""
         photo = self._photo(ino)
         if photo is None:
             return []
-        return [
-            name for name, value in _VALUES.items() if name not in _OF_THIS_MACHINE and value(photo)
-        ]
+        costs = {
+            name: _room(name, value)
+            for name, make in _VALUES.items()
+            if name not in _OF_THIS_MACHINE and (value := make(photo))
+        }
+        fitting = _smallest(costs, LISTED)
+        return [name for name in costs if name in fitting]
 
     def _photo(self, ino: int) -> Photo | None:
         row = self._connection.execute(_QUERY, (ino,)).fetchone()
@@ -118,6 +135,37 @@ class Xattrs:
         titles = {album: title for album, title, parent in steps if is_root(str(parent))}
         decoded = {"keywords": msgspec.json.decode(keywords or "[]"), "albums": [*titles.values()]}
         return msgspec.convert([*(values | decoded).values()], Photo, strict=False)
+
+
+def _cut(value: bytes) -> bytes:
+    """As much of a text as an attribute can hold, no letter of it in halves."""
+    if len(value) <= LONGEST:
+        return value
+    return value[: LONGEST - len(_MORE)].decode("utf-8", "ignore").encode() + _MORE
+
+
+_MORE = "…".encode()
+
+
+def _room(name: bytes, value: str) -> int:
+    """Bytes that ext4 needs for it (the namespace of a name is not written out)."""
+    name_length, value_length = len(name) - len(USER), len(value.encode())
+    return _ENTRY + _fours(name_length) + _fours(value_length)
+
+
+def _fours(length: int) -> int:
+    return -(-length // 4) * 4
+
+
+def _smallest(costs: Mapping[bytes, int], room: int) -> set[bytes]:
+    """As many as fit, the smallest first; of two that cost the same the one that comes first."""
+    fitting = set()
+    for name, cost in sorted(costs.items(), key=lambda item: item[1]):
+        room -= cost
+        if room < 0:
+            break
+        fitting.add(name)
+    return fitting
 
 
 def _comment(photo: Photo) -> str:

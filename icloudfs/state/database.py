@@ -8,7 +8,6 @@ process apart. A write runs in a thread, as one transaction; small indexed reads
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ import apsw
 import trio
 from outcome import Error, Outcome, Value
 
+from icloudfs import ours
 from icloudfs.apple.session import stem
 from icloudfs.errors import DiskFull, IcloudfsError, StateDamaged, StateTooNew
 from icloudfs.state import schema
@@ -106,11 +106,10 @@ def create(path: Path) -> apsw.Connection:
     Raises as ``connect`` does.
     """
     with told(path):
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        ours.make_directory(path.parent)
         # It names every photo of a person: nobody else may read it. SQLite gives -wal and -shm the
         # same mode.
-        owner_only = stat.S_IRUSR | stat.S_IWUSR
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, owner_only))
+        os.close(ours.open_file(path, os.O_RDWR))
         _refuse_newer(path)
         connection = apsw.Connection(str(path))
         connection.set_busy_timeout(BUSY_TIMEOUT)

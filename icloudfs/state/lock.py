@@ -13,6 +13,7 @@ import struct
 from pathlib import Path
 from types import TracebackType
 
+from icloudfs import ours
 from icloudfs.apple.session import stem
 from icloudfs.errors import AlreadyRunning
 
@@ -37,8 +38,8 @@ class WriterLock:
 
     def __enter__(self) -> WriterLock:
         """Take the lock. Raises AlreadyRunning, naming the holder, if somebody has it."""
-        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        ours.make_directory(self._path.parent)
+        self._fd = ours.open_file(self._path, os.O_RDWR)
         try:
             fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, _WHOLE_FILE)
         except BlockingIOError:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 import apsw
 
-VERSION = 6
+VERSION = 7
 
 _VERSION_1 = """
 -- What does not fit anywhere else. 'sync_token:{zone name}' is the token that follows the last page of
@@ -415,6 +415,13 @@ ALTER TABLE zone ADD COLUMN relations_read INTEGER NOT NULL DEFAULT 0;
 UPDATE zone SET members_due = 1;
 """
 
+_COPIES_THAT_CAN_BE_CHANGED = """
+-- The owner's bit for writing (tree/modes.py): 0444 becomes 0644, 0400 0600, 0555 0755.
+UPDATE inode SET mode = mode | 128;
+-- Hidden frames of a burst have a place now: the tree is built anew.
+DELETE FROM metadata WHERE key = 'config_hash';
+"""
+
 Migration = Callable[[apsw.Connection], None]
 
 
@@ -442,6 +449,10 @@ def _let_relations_name_any_library(connection: apsw.Connection) -> None:
     connection.execute(_RELATIONS_OF_ANY_LIBRARY)
 
 
+def _let_copies_be_changed(connection: apsw.Connection) -> None:
+    connection.execute(_COPIES_THAT_CAN_BE_CHANGED)
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     _create,
     _remember_hashed_files,
@@ -449,6 +460,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _take_contents_as_apple_has_them,
     _note_what_is_refused,
     _let_relations_name_any_library,
+    _let_copies_be_changed,
 )
 """``MIGRATIONS[n]`` takes a database from version n to n + 1. Never change one that was released."""
 

@@ -9,16 +9,13 @@ Invariants, after ``finish``:
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Callable
 from typing import Any
 
-from icloudfs.tree import layout, numbers
+from icloudfs.tree import layout, modes, numbers
 from icloudfs.tree.directory import ROOT
 from icloudfs.tree.journal import Journal
 
-_MODE = stat.S_IFDIR | 0o555
-_PRIVATE_MODE = stat.S_IFDIR | 0o700
 _SIZE = 4096
 
 
@@ -40,10 +37,10 @@ class Directories:
         self._left: set[int] = set()  # directories that lost an entry: they may be empty now
         made = self._execute(
             "INSERT OR IGNORE INTO inode VALUES (?, ?, ?, 0, 0, 2, NULL, NULL, NULL) RETURNING ino",
-            (ROOT, _MODE, _SIZE),
+            (ROOT, modes.DIRECTORY, _SIZE),
         ).fetchone()
         if made is not None:
-            self._journal.inode_created(ROOT, (_MODE, _SIZE, 0, 0, 2, None))
+            self._journal.inode_created(ROOT, (modes.DIRECTORY, _SIZE, 0, 0, 2, None))
 
     def make_path(self, *path: str) -> int:
         """The directory at this path below the root, made if need be."""
@@ -61,7 +58,7 @@ class Directories:
         if self._execute("SELECT 1 FROM inode WHERE ino = ?", (ino,)).fetchone() is not None:
             return
         private = parent == ROOT and name in layout.PRIVATE_VIEWS
-        mode = _PRIVATE_MODE if private else _MODE
+        mode = modes.PRIVATE_DIRECTORY if private else modes.DIRECTORY
         self._execute(
             "INSERT INTO inode VALUES (?, ?, ?, 0, 0, 2, NULL, NULL, NULL)", (ino, mode, _SIZE)
         )

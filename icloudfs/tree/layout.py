@@ -241,11 +241,9 @@ def smart_views(photo: Photo, now: int) -> Iterator[View]:
         return
     if photo.deleted:
         yield View.DELETED
-    elif photo.is_burst_reject:
-        return
     elif photo.hidden:
-        yield View.HIDDEN
-    else:
+        yield View.HIDDEN  # frames of a burst, too: no other directory has them
+    elif not photo.is_burst_reject:
         yield from _kinds(photo, now)
 
 

@@ -17,7 +17,6 @@ Invariants, at the end of a transaction:
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
@@ -27,7 +26,7 @@ import msgspec
 
 from icloudfs.apple.records import Rendition
 from icloudfs.state import catalogue
-from icloudfs.tree import layout, memberships, names, numbers
+from icloudfs.tree import layout, memberships, modes, names, numbers
 from icloudfs.tree.albums import ALBUM, Albums
 from icloudfs.tree.changes import Change
 from icloudfs.tree.claims import WHOLE_LIBRARY, Claims, Held
@@ -36,10 +35,6 @@ from icloudfs.tree.journal import Journal
 from icloudfs.tree.layout import FileOf, Photo, Resources, View
 from icloudfs.tree.names import Stem
 from icloudfs.tree.naming import Naming
-
-_FILE_MODE = stat.S_IFREG | 0o444
-_PRIVATE = stat.S_IFREG | 0o400
-"""In Hidden and Recently Deleted."""
 
 _AT_ONCE = 200
 """Photos that are looked at together; bounds the memory, not the result."""
@@ -301,7 +296,7 @@ class Placing:
     def _update(self, stored: _Stored, files: list[FileOf], wanted: list[list[Entry]]) -> None:
         """An inode for each file, with the attributes and the entries it has now."""
         photo = stored.photo
-        mode = _FILE_MODE if layout.is_visible(photo) else _PRIVATE
+        mode = modes.FILE if layout.is_visible(photo) else modes.PRIVATE_FILE
         mtime, ctime = _mtime(photo), max(photo.modified, photo.master_modified) // 1000
         existing = dict(stored.inodes)
         for file, entries in zip(files, wanted, strict=True):

@@ -137,6 +137,13 @@ def test_hidden_and_deleted_are_no_default() -> None:
     assert PRIVATE_VIEWS | set(Settings().views) == set(View)
 
 
+def test_labels_and_nothing_else_reach_the_kernel(file: Path) -> None:
+    labels = ("context=a:b:c_t:s0", 'defcontext="a:b:c_t:s0:c1,c2"')
+    assert load({"labels": labels}, file, {}).labels == labels
+    for bad in ("suid", "context=a,suid", "context=", "contexts=a", "context=a\\,suid"):
+        assert "'labels'" in str(complaint({"labels": [bad]}, file, {}))
+
+
 def test_paths_begin_at_home(file: Path, monkeypatch: Any) -> None:
     monkeypatch.setenv("HOME", "/home/alice")
     file.write_text('cache_dir = "~/cache"\n')

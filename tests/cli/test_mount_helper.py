@@ -68,6 +68,15 @@ def test_our_own_options(asked: list[list[str]]) -> None:
     ]
 
 
+def test_labels_are_the_kernels(asked: list[list[str]]) -> None:
+    words = 'context="system_u:object_r:fusefs_t:s0:c1,c2",ro,rootcontext=a:b:c_t:s0,defcontext=x'
+    assert options(words, asked) == [
+        '--label=context="system_u:object_r:fusefs_t:s0:c1,c2"',
+        "--label=rootcontext=a:b:c_t:s0",
+        "--label=defcontext=x",
+    ]
+
+
 def test_what_is_meant_for_others_is_passed_over(asked: list[list[str]]) -> None:
     words = (
         "defaults,ro,noauto,user,nofail,_netdev,dev,suid,noexec,noatime,comment=mine,"

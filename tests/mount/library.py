@@ -13,8 +13,8 @@ from icloudfs.state import database
 from icloudfs.tree.directory import ROOT
 from icloudfs.tree.numbers import FIRST_DIRECTORY
 
-DIRECTORY = stat.S_IFDIR | 0o555
-FILE = stat.S_IFREG | 0o444
+DIRECTORY = stat.S_IFDIR | 0o755
+FILE = stat.S_IFREG | 0o644
 TAKEN = 1_700_000_000
 FIRST_INO = 1 << 32
 ZONE = 1
@@ -32,7 +32,7 @@ class Library:
         self.insert("zone", id=ZONE, area="private", name="PrimarySync")
         self._inode(ROOT, DIRECTORY, 4096, TAKEN)
 
-    def directory(self, parent: int, name: str, mode: int = 0o555) -> int:
+    def directory(self, parent: int, name: str, mode: int = 0o755) -> int:
         ino = next(self._directories)
         self._inode(ino, stat.S_IFDIR | mode, 4096, TAKEN)
         self._entry(parent, name, ino)
@@ -45,7 +45,7 @@ class Library:
         size: int = 1000,
         *,
         mtime: int = TAKEN,
-        mode: int = 0o444,
+        mode: int = 0o644,
         checksum: str | None = None,
     ) -> int:
         """A photo in ``parent``. Its checksum tells the test's daemon how to serve it (daemon.py)."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -115,6 +118,48 @@ def test_one_can_go_back_to_any_place(library: Library, place: Path) -> None:
 
         back_to()
         stream.close()
+
+
+def test_a_folder_that_went_is_stale_and_not_empty(library: Library, place: Path) -> None:
+    """Also in the middle of a listing, which would else look complete."""
+    month = library.directory(ROOT_INO, "2024-05")
+    library.many(month, 2000)
+    library.close()
+    with Mount(library.path, place / "mnt") as mount:
+        folder = os.open(mount.path / "2024-05", os.O_RDONLY)
+        entries = os.scandir(folder)
+        seen = [next(entries) for _ in range(10)]
+        mount.tell(
+            "change",
+            sql=[
+                f"DELETE FROM dirent WHERE parent = {month} OR ino = {month}",
+                f"DELETE FROM inode WHERE ino <> {ROOT_INO}",
+            ],
+            changes=[],  # the kernel has yet to hear of it
+        )
+        with pytest.raises(OSError) as listing:
+            seen += entries
+        assert listing.value.errno == errno.ESTALE
+        assert len(seen) < 2000
+        entries.close()
+        with pytest.raises(OSError) as looking:
+            os.stat("never seen", dir_fd=folder)
+        assert looking.value.errno == errno.ESTALE
+        os.close(folder)
+        mount.tell("change", sql=[], changes=[["removed", ROOT_INO, "2024-05", month]])
+        assert not (mount.path / "2024-05").exists()
+
+
+@pytest.mark.parametrize("call", [os.stat, os.open, os.mkdir, os.unlink], ids=lambda c: c.__name__)
+def test_a_name_that_is_too_long(library: Library, place: Path, call: Any) -> None:
+    library.close()
+    with Mount(library.path, place / "mnt") as mount:
+        arguments = [os.O_RDONLY] if call is os.open else []
+        for name, code in (("ü" * 128, errno.ENAMETOOLONG), ("x" * 255, errno.ENOENT)):
+            with pytest.raises(OSError) as caught:
+                call(mount.path / name, *arguments)
+            expected = errno.EROFS if call is os.mkdir and code == errno.ENOENT else code
+            assert caught.value.errno == expected
 
 
 class FileHandle(ctypes.Structure):

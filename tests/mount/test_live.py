@@ -136,7 +136,7 @@ def test_a_photo_comes(mount: Mount) -> None:
         watch.hears("0 CREATE new")
     found = (mount.path / "new").stat()
     assert (found.st_ino, found.st_size, found.st_nlink) == (NEW, 77, 1)
-    assert (found.st_mtime, found.st_mode & 0o777) == (TAKEN, 0o444)
+    assert (found.st_mtime, found.st_mode & 0o777) == (TAKEN, 0o644)
     assert mount.path.stat().st_mtime == before  # as the database has it, not the kernel's own now
     mount.tell("asked")
     for _ in range(100):
@@ -501,7 +501,7 @@ def test_private_folders_are_live_and_stay_private(
 ) -> None:
     hidden = library.directory(ROOT_INO, "Hidden", 0o700)
     library.file(ROOT_INO, "photo")
-    secret = library.file(hidden, "secret", mode=0o400)
+    secret = library.file(hidden, "secret", mode=0o600)
     library.close()
     with Mount(library.path, place / "mnt", user=OWNER, allow_other=True, umask=0o027) as mount:
         with Watch(mount.path, mount.path / "Hidden", user=OWNER) as watch:

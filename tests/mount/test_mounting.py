@@ -214,6 +214,13 @@ def test_the_source_survives_strange_accounts() -> None:
     assert MountSettings("mü,r\\o", 0, 0).source == "icloudfs:m__r_o"
 
 
+def test_labels_are_handed_on() -> None:
+    """A comma within quotes is none of libfuse's."""
+    labels = ('context="a:b:c_t:s0:c1,c2"', "rootcontext=a:b:c_t:s0")
+    options = MountSettings("me@example.com", 0, 0, labels=labels).options()
+    assert {'context="a:b:c_t:s0:c1\\,c2"', "rootcontext=a:b:c_t:s0"} <= options
+
+
 def test_the_mount_table(filled: Library, place: Path) -> None:
     with Mount(filled.path, place / "with blank") as mount:
         found = mount_table.mounted_at(mount.path)

@@ -16,8 +16,8 @@ from tests.mount.mounted import OTHER, OWNER, ROOT, Mount, User
 def fill(library: Library) -> None:
     library.file(ROOT_INO, "photo")
     hidden = library.directory(ROOT_INO, "Hidden", 0o700)
-    library.file(hidden, "secret", mode=0o400)
-    library.file(library.directory(hidden, "2024"), "deeper", mode=0o400)
+    library.file(hidden, "secret", mode=0o600)
+    library.file(library.directory(hidden, "2024"), "deeper", mode=0o600)
     library.close()
 
 
@@ -33,6 +33,12 @@ def attempt(user: User, program: str, path: Path) -> str:
 READ = "open(path, 'rb').read()"
 LIST = "os.listdir(path)"
 STAT = "os.stat(path)"
+WATCH = (
+    "import ctypes; libc = ctypes.CDLL(None, use_errno=True); there = libc.inotify_init1(0);"
+    " told = libc.inotify_add_watch(there, os.fsencode(path), 0xFFF);"
+    " assert told > 0 or ctypes.get_errno() == errno.EACCES, ctypes.get_errno();"
+    " print('watched' if told > 0 else 'EACCES')"
+)
 XATTR = "os.getxattr(path, 'user.icloudfs.asset')"
 
 
@@ -64,10 +70,34 @@ def test_with_allow_other_the_modes_decide(library: Library, place: Path, owner:
         for program in (READ, XATTR):
             assert attempt(OTHER, program, mount.path / "photo") == "done"
         for program in (STAT, READ, XATTR):
-            for secret in ("Hidden/secret", "Hidden/2024/deeper", "Hidden/nothing"):
+            for secret in ("Hidden/secret", "Hidden/2024/deeper", "Hidden/nothing", ".icloudfs"):
                 assert attempt(OTHER, program, mount.path / secret) == "EACCES"
         refused = attempt(OTHER, "open(path, 'wb')", mount.path / "photo")
         assert refused == "EROFS"
+
+
+@pytest.mark.usefixtures("_user_allow_other")
+@pytest.mark.parametrize("owner", [OWNER, ROOT], ids=lambda user: user.name)
+def test_nobody_else_hears_what_happens_in_hidden(
+    library: Library, place: Path, owner: User
+) -> None:
+    """The kernel asks nobody who may watch by inotify: who may not look in must not even get there."""
+    fill(library)
+    with Mount(library.path, place / "mnt", user=owner, allow_other=True) as mount:
+
+        def watched(user: User, path: str) -> str:
+            return attempt(user, WATCH, mount.path / path).splitlines()[0]
+
+        for _ in range(2):  # the second time the kernel knows it all
+            for path in ("Hidden", "Hidden/.", "Hidden/2024", "Hidden/secret", "Hidden/2024/.."):
+                assert watched(OTHER, path) == "EACCES", path
+                assert watched(owner, path) == "watched"
+            assert attempt(owner, LIST, mount.path / "Hidden") == "done"
+            assert attempt(OTHER, LIST, mount.path) == "done"
+        assert watched(OTHER, "photo") == watched(OTHER, "") == "watched"
+        assert attempt(OTHER, STAT, mount.path / "Hidden") == "EACCES"
+        told = owner.run("cat", str(mount.path / ".icloudfs")).stdout
+        assert "me@example.com" in told
 
 
 @pytest.mark.usefixtures("_user_allow_other")
@@ -85,7 +115,7 @@ def test_groups_count(library: Library, place: Path) -> None:
 def test_umask_takes_bits_away(library: Library, place: Path) -> None:
     fill(library)
     with Mount(library.path, place / "mnt", umask=0o077, allow_other=True) as mount:
-        assert (mount.path / "photo").stat().st_mode & 0o777 == 0o400
+        assert (mount.path / "photo").stat().st_mode & 0o777 == 0o600
         assert attempt(OTHER, LIST, mount.path) == "EACCES"
 
 

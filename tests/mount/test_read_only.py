@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -24,6 +25,25 @@ def test_every_write_is_refused(library: Library, place: Path, user: User) -> No
         kept = user.run("cat", str(mount.path / "photo")).stdout
         assert kept.encode() == bytes_of("kept", 100)
         assert mount.stop() == 0
+
+
+@pytest.mark.parametrize("umask", [0, 0o077], ids=oct)
+def test_copies_can_be_changed_and_removed(library: Library, place: Path, umask: int) -> None:
+    """By who made them: ``cp`` gives them the modes of what it copied."""
+    album = library.directory(library.directory(ROOT_INO, "Albums"), "Norway")
+    library.file(album, "photo", checksum="kept")
+    library.close()
+    copies = place / "copies"
+    copies.mkdir()
+    os.chown(copies, OWNER.uid, OWNER.gid)
+    with Mount(library.path, place / "mnt", user=OWNER, umask=umask) as mount:
+        for flag in ("-r", "-a"):
+            copy = copies / "copy"
+            assert OWNER.run("cp", flag, str(mount.path / "Albums"), str(copy)).returncode == 0
+            change = "echo more >> $0/Norway/photo && touch $0/Norway/new && rm -r $0"
+            changed = OWNER.run("sh", "-c", change, str(copy))
+            assert (changed.returncode, changed.stderr) == (0, "")
+            assert not copy.exists()
 
 
 def test_programs_say_read_only(library: Library, place: Path) -> None:

@@ -45,3 +45,5 @@ def test_never_full() -> None:
         assert shown.f_bavail > 0
         assert used * 100 <= 99 * (used + shown.f_bavail)
         assert shown.f_namemax == 255
+        used = shown.f_files - shown.f_ffree
+        assert used * 100 <= 2 * (used + shown.f_favail) < 100 << 32

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -195,3 +196,75 @@ def test_noxattr(library: Library, place: Path) -> None:
                 os.getxattr(mount.path / "photo", "user.icloudfs.asset")
             assert caught.value.errno == errno.EOPNOTSUPP
         assert mount.asked("getxattr") == 1
+
+
+CAPTIONS = {
+    "short": "Am See",
+    "a page": "ä" * 1000,
+    "two, that fit alone": "x" * 2500,
+    "longer than an attribute can be": "Straße " * 20_000,
+}
+
+
+@pytest.fixture
+def captioned(library: Library, place: Path) -> Iterator[Mount]:
+    """A photo for each caption, in many albums and with many keywords."""
+    for number, (name, caption) in enumerate(CAPTIONS.items(), 1):
+        library.file(ROOT_INO, name)
+        library.connection.execute(
+            "UPDATE asset SET favorite = 1, caption = ?, keywords = ? WHERE id = ?",
+            (caption, json.dumps([f"keyword {n}" for n in range(80)]), number),
+        )
+    library.close()
+    with Mount(library.path, place / "mnt") as mount:
+        yield mount
+
+
+@pytest.fixture
+def ext4(place: Path) -> Iterator[Path]:
+    """A folder on an ext4 of its own, whose inodes have no room beside them."""
+    image, folder = place / "image", place / "ext4"
+    folder.mkdir()
+    with image.open("wb") as file:
+        file.truncate(4 << 20)
+    make = ["mkfs.ext4", "-q", "-b4096", "-I128", "-O^has_journal", str(image)]
+    subprocess.run(make, check=True, capture_output=True)
+    subprocess.run(["mount", "-o", "loop", image, folder], check=True)
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_what_is_listed_fits_where_copies_are_put(captioned: Mount, ext4: Path) -> None:
+    for name in CAPTIONS:
+        photo, copy = captioned.path / name, ext4 / "copy"
+        subprocess.run(["cp", "-a", photo, copy], check=True)
+        assert sorted(os.listxattr(copy)) == sorted(os.listxattr(photo))
+        assert {"user.icloudfs.asset", "user.baloo.rating"} <= {*os.listxattr(copy)}
+        copy.unlink()
+
+
+def test_the_longest_are_left_out_of_the_list_and_answered(captioned: Mount) -> None:
+    caption = "user.icloudfs.caption"
+    assert caption in os.listxattr(captioned.path / "short")
+    for name, text in CAPTIONS.items():
+        told = os.getxattr(captioned.path / name, caption)
+        assert len(told) <= 1 << 16
+        if len(text.encode()) <= 1 << 16:
+            assert told.decode() == text
+    long = captioned.path / "longer than an attribute can be"
+    assert caption not in os.listxattr(long)
+    assert text.startswith(told.decode().removesuffix("…")) and len(told) > (1 << 16) - 8
+
+
+def test_what_is_gone_has_none(library: Library, place: Path) -> None:
+    photo = library.file(ROOT_INO, "photo")
+    library.close()
+    with Mount(library.path, place / "mnt") as mount:
+        held = os.open(mount.path / "photo", os.O_PATH)
+        gone = [f"DELETE FROM {table} WHERE ino = {photo}" for table in ("dirent", "inode")]
+        mount.tell("change", sql=gone, changes=[["removed", ROOT_INO, "photo", photo]])
+        for call in (os.listxattr, lambda path: os.getxattr(path, "user.icloudfs.asset")):
+            with pytest.raises(OSError) as caught:
+                call(f"/proc/self/fd/{held}")
+            assert caught.value.errno == errno.ESTALE
+        os.close(held)

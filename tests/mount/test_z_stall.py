@@ -34,6 +34,7 @@ def slow(library: Library) -> Iterator[Library]:
     month = library.directory(ROOT_INO, "month")
     for number in range(READERS):
         library.file(month, f"slow{number}", 1 << 20, checksum=f"slow{number}")
+    library.file(month, "film", 1 << 20, checksum="film")
     library.file(month, "cached", 1 << 20, checksum="cached")
     library.file(month, "other", 1 << 20, checksum="other")
     library.close()
@@ -89,7 +90,8 @@ def test_files_read_directly_are_right(slow: Library, place: Path) -> None:
     with Mount(slow.path, place / "mnt", background_limit=False) as mount:
         mount.tell("open_gate")
         assert (mount.path / "month/slow7").read_bytes() == bytes_of("slow7", 1 << 20)
-        with (mount.path / "month/slow8").open("rb") as file:
-            assert os.pread(file.fileno(), 100, 5000) == bytes_of("slow8", 1 << 20)[5000:5100]
+        assert (mount.path / "month/film").read_bytes() == bytes_of("film", 1 << 20)
+        with (mount.path / "month/film").open("rb") as file:
+            assert os.pread(file.fileno(), 100, 5000) == bytes_of("film", 1 << 20)[5000:5100]
         assert (mount.path / "month/cached").read_bytes() == bytes_of("cached", 1 << 20)
-        assert len(names(mount.path / "month")) == READERS + 2
+        assert len(names(mount.path / "month")) == READERS + 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from contextlib import closing
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from icloudfs.state import catalogue, contents, refusals, schema
 from icloudfs.state.database import create
 from icloudfs.state.refusals import Part, Refusal
 from icloudfs.state.summary import summarise
+from icloudfs.tree import modes
 from icloudfs.tree.directory import Directory
 
 
@@ -194,3 +196,26 @@ def test_members_of_albums_may_be_of_any_library(tmp_path: Path, version: int) -
     connection.execute("DELETE FROM zone WHERE id = 1")
     assert connection.execute("SELECT zone FROM relation").fetchall() == [(2,)]
     connection.close()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_modes_are_those_of_copies_that_can_be_changed(tmp_path: Path, version: int) -> None:
+    path = tmp_path / "state.db"
+    _first_version(path)
+    with closing(apsw.Connection(str(path))) as older:
+        for step in schema.MIGRATIONS[1:version]:
+            step(older)
+        older.pragma("user_version", version)
+        older.execute(
+            "INSERT INTO inode VALUES (8, ?, 9, 5, 6, 1, NULL, NULL, NULL),"
+            " (9, ?, 0, 5, 6, 2, NULL, NULL, NULL)",
+            (stat.S_IFREG | 0o400, stat.S_IFDIR | 0o700),
+        )
+    with closing(create(path)) as connection:
+        found = connection.execute("SELECT ino, mode FROM inode ORDER BY ino").fetchall()
+    assert found == [
+        (1, modes.DIRECTORY),
+        (7, modes.FILE),
+        (8, modes.PRIVATE_FILE),
+        (9, modes.PRIVATE_DIRECTORY),
+    ]

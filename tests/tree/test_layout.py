@@ -71,6 +71,9 @@ def test_views_of_what_is_out_of_sight() -> None:
     assert _views(**everything, hidden=True, deleted=True) == {View.DELETED}
     assert _views(**everything, expunged=True) == set()
     assert _views(**everything, burst="b", burst_flags=2) == set()
+    # Hidden, no frame of a burst has another place.
+    assert _views(**everything, burst="b", burst_flags=2, hidden=True) == {View.HIDDEN}
+    assert _views(**everything, burst="b", burst_flags=2, deleted=True) == {View.DELETED}
 
 
 def test_frames_of_a_burst_that_someone_chose_are_shown() -> None:

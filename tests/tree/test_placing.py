@@ -95,7 +95,7 @@ def test_hidden_photos_are_private(library: Library) -> None:
             "SELECT a.name, i.mode FROM inode i JOIN asset a ON a.id = asset"
         )
     )
-    assert {oct(mode) for mode in modes.values()} == {"0o100400"}
+    assert {oct(mode) for mode in modes.values()} == {"0o100600"}
     assert library.paths() == ["Hidden/IMG_0001.HEIC", "Recently Deleted/B.HEIC"]
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import time
 
 import pytest
 
@@ -51,16 +53,45 @@ def test_sync_stops_at_the_limit_and_says_so(somewhere: Library) -> None:
         somewhere.unmount()
     limit = {"ICLOUDFS_CACHE_LIMIT": "1M"}
 
-    done = somewhere.icloudfs("sync", environment=limit)
+    done = somewhere.icloudfs("sync", environment=limit, check=False)
 
+    assert done.returncode == errors.Incomplete.exit_code
     assert re.search(
         r"^\d+ files of \d+M are to be downloaded, but the cache limit of 1.0M has room for 1.0M:"
-        " the newest are downloaded.$",
+        " the newest that fit are downloaded.$",
         done.stderr,
         re.MULTILINE,
     )
     assert "files left out: there is no room for them" in done.stdout
+    assert re.search(r"^  Library/.*\(.*M\)$", done.stdout, re.MULTILINE)
     assert 0 < somewhere.status()["cache"]["bytes"] <= 1 << 20
+
+
+def test_one_file_that_is_too_large_is_in_no_others_way(
+    library: Library, icloud: LocalICloud
+) -> None:
+    """The newest of all, and larger than the limit."""
+    film = library.scratch.folder / "film.mov"
+    film.write_bytes(os.urandom(3 << 20))
+    now = int(time.time() * 1000)
+    for kind, name, file in (
+        ("jpeg", "small 1.JPG", ""),
+        ("jpeg", "small 2.JPG", ""),
+        ("video", "film.MOV", str(film)),
+    ):
+        icloud.control.phone("add_photo", kind=kind, filename=name, taken=now, file=file)
+    newest = "sync", "--mirror", "newest", "--days", "1"
+
+    done = library.icloudfs(*newest, environment={"ICLOUDFS_CACHE_LIMIT": "2M"}, check=False)
+
+    assert done.returncode == errors.Incomplete.exit_code
+    assert "\n2 files downloaded" in done.stdout
+    month = time.strftime("%Y/%Y-%m", time.gmtime(now // 1000))
+    left_out = "1 files left out: there is no room for them"
+    assert f"{left_out}\n  Library/{month}/film.MOV (3.0M)\n" in done.stdout
+    assert "1 files were left out: there is no room for them." in done.stderr
+    again = library.icloudfs(*newest, environment={"ICLOUDFS_CACHE_LIMIT": "9M"})
+    assert "1 files downloaded (3.0M)" in again.stdout
 
 
 def test_sync_knows_no_such_album(somewhere: Library) -> None:

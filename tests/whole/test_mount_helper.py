@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ import pytest
 
 from tests.scratch import ICLOUDFS, Scratch, wait_until
 from tests.whole.library import Library
+
+PROJECT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -37,12 +40,24 @@ def config(library: Library, scratch: Scratch) -> Iterator[Path]:
 
 
 def mount(
-    library: Library, helper: Path, options: str, *flags: str, cwd: Path | None = None
+    library: Library,
+    helper: Path,
+    options: str,
+    *flags: str,
+    source: str | None = None,
+    cwd: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """In an environment with nothing in it but the mark that tells our processes from others."""
     (mark,) = [name for name in library.scratch.environment if name == "ICLOUDFS_TEST"]
     return subprocess.run(
-        [helper, library.icloud.account.apple_id, library.mount_point, *flags, "-o", options],
+        [
+            helper,
+            source or library.icloud.account.apple_id,
+            library.mount_point,
+            *flags,
+            "-o",
+            options,
+        ],
         env={mark: library.scratch.environment[mark]},
         cwd=cwd,
         capture_output=True,
@@ -75,7 +90,31 @@ def test_permissions_as_they_are_asked_for(library: Library, helper: Path, confi
     mount(library, helper, f"allow_other,uid=1234,gid=2345,umask=027,config={config}")
 
     found = next(library.files("Library")).stat()
-    assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (1234, 2345, 0o440)
+    assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (1234, 2345, 0o640)
+
+
+def line_of_readme() -> str:
+    """The line for ``/etc/fstab``, as it stands there."""
+    lines = (PROJECT / "README.md").read_text().splitlines()
+    (line,) = [line for line in lines if line.endswith(" 0 0")]
+    return line
+
+
+def test_the_readmes_line_is_known_as_mounted(library: Library, helper: Path, config: Path) -> None:
+    """``mount -a`` compares what is in the first column, and mounts once more what it does not find."""
+    readme, account = line_of_readme(), library.icloud.account.apple_id
+    line = readme.replace("you@example.com", account).replace(
+        "/srv/photos", str(library.mount_point)
+    )
+    table = library.scratch.folder / "fstab"
+    table.write_text(line.replace("noauto,", "") + "\n")
+    assert mount(library, helper, f"config={config}", source=line.split()[0]).returncode == 0
+
+    again = ["mount", "--all", "--verbose", "--fstab", str(table)]
+    said = subprocess.run(again, capture_output=True, text=True, timeout=30, check=False)
+
+    assert said.returncode == 0, said.stderr
+    assert re.search(rf"{library.mount_point}\s*: already mounted", said.stdout)
 
 
 def test_what_lies_about_is_not_run(library: Library, helper: Path, config: Path) -> None:

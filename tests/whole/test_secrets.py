@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import json
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.scratch import ICLOUDFS
+from tests.scratch import ICLOUDFS, wait_until
 from tests.whole.library import Library, checksum_of
 from tests.whole.terminal import Terminal
 
@@ -123,3 +124,24 @@ def _look_at_processes(secrets: Secrets) -> None:
     for pid in secrets.library.scratch.processes():
         line = Path(f"/proc/{pid}/cmdline").read_bytes()
         secrets.written[f"command line of {pid}"] = line
+
+
+def test_no_file_of_ours_is_for_others_whatever_the_umask(library: Library) -> None:
+    """With a umask of 0 a program makes for everybody what it does not make for its owner alone."""
+    environment = {"ICLOUDFS_THUMBNAILS": "true"}
+    library.icloudfs("mount", library.mount_point, environment=environment, umask=0)
+    photo = next(library.files("Library"))
+    photo.read_bytes()
+    seeds = library.cache / library.icloud.account.apple_id / "seeds.db"
+    wait_until(seeds.exists)
+
+    found = [path for top in (library.state, library.cache) for path in top.rglob("*")]
+    modes = {path: path.stat().st_mode for path in found if path.exists()}
+    assert seeds in modes and seeds.with_name("in-use") in modes
+    assert any(path.suffix == ".log" for path in modes)
+    open_to_others = [
+        path
+        for path, mode in modes.items()
+        if stat.S_ISREG(mode) and mode & 0o077 and path.name != "CACHEDIR.TAG"
+    ]
+    assert open_to_others == []
