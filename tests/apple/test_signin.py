@@ -242,7 +242,7 @@ async def test_a_refused_proof_is_throttling_and_not_repeated(world: World, stat
 
 async def test_a_busy_init_is_waited_for(world: World) -> None:
     world.sim.faults.set(
-        "signin", "status", status=503, retry_after=0, times=2, path="/signin/init"
+        "signin", "status", status=503, retry_after=0.01, times=2, path="/signin/init"
     )
     await log_in(world)
     assert world.paths.count("init") == 3
