@@ -1008,7 +1008,8 @@ def _server_error(answer: Answer) -> tuple[str, str, float | None]:
     """``serverErrorCode``, ``reason`` and ``retryAfter`` (seconds) at the top of the body."""
     found = answer.json()
     code, reason, wait = (found.get(key) for key in ("serverErrorCode", "reason", "retryAfter"))
-    return str(code or ""), str(reason or found.get("error") or ""), retry.asked_pause(wait)
+    told = decode.short(code), decode.short(reason or found.get("error"))
+    return *told, retry.asked_pause(wait)
 
 
 def _refuse_security_key(reason: str) -> None:

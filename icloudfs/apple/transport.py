@@ -43,6 +43,8 @@ HEAD_TIMEOUT = 75.0
 """Seconds for the head of any answer, from the first try to connect."""
 LARGEST_ANSWER = 16 * 2**20
 """Bytes of an answer that is read whole, decompressed; a page of 200 records is about one million."""
+LARGEST_OBJECT = 1 << 20
+"""Bytes of such an answer that is read as one object: of the sign-in, of the account, an error."""
 MOST_PIECES = 20_000
 """Pieces of such an answer: each costs as much as a thousand bytes."""
 _INFLATED_AT_ONCE = 256 << 10
@@ -65,7 +67,10 @@ class Answer:
         return f"Answer({self.status}, {len(self.body)} bytes)"
 
     def json(self) -> dict[str, Any]:
-        """The body as a JSON object; empty if it is anything else, as error pages are."""
+        """The body as a JSON object; empty if it is anything else, as error pages are, or larger than any
+        object is that is read whole."""
+        if len(self.body) > LARGEST_OBJECT:
+            return {}
         try:
             found = msgspec.json.decode(self.body)
         except (msgspec.DecodeError, UnicodeDecodeError):
