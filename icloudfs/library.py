@@ -250,6 +250,8 @@ class Library:
         mirror = request.mirror or self._own_mirror()
         try:
             await self.prepare()
+            if by_hand:
+                self.icloud.try_again_now()
             await self.icloud.ensure_session()
             await self.icloud.stay_signed_in()
             figures = await self._sync.run(

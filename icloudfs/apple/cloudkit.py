@@ -39,6 +39,8 @@ _TOO_MANY = "length is greater than max size"
 """In Apple's reason for refusing a look-up of too many names."""
 _MOST_PAGES = 10_000  # of zones or albums: an answer that never ends is a mistake
 _AT_ONCE = 10  # records that are read without letting others run
+_LARGEST_RECORDS = 128 << 10  # bytes of so many
+_LARGEST_AT_ONCE = 2 << 20  # bytes of an answer whose envelope is read without letting others run
 _ASKED_AGAIN_AFTER = 0.5  # seconds, where an answer had no list in it
 
 Direction = Literal["ASCENDING", "DESCENDING"]
@@ -496,7 +498,7 @@ class Photos:
         return Page(
             records=tuple(await _records(page.records)),
             token=decode.token(page.sync_token),
-            marker=page.continuation_marker or "",
+            marker=decode.marker(page.continuation_marker),
         )
 
     async def _zones(
@@ -513,11 +515,18 @@ class Photos:
     ) -> T:
         """The answer to a call, read. Without its list it is asked for once more."""
         try:
-            return read(await self._caller.database_call(area, path, body))
+            return await _in_turn(read, await self._caller.database_call(area, path, body))
         except Unreadable as error:
             log.info("%s: %s Asking again.", path, error)
         await trio.sleep(_ASKED_AGAIN_AFTER)
-        return read(await self._caller.database_call(area, path, body))
+        return await _in_turn(read, await self._caller.database_call(area, path, body))
+
+
+async def _in_turn(read: Callable[[bytes], T], body: bytes) -> T:
+    """What is larger than any answer should be is read in a thread, beside the mount."""
+    if len(body) > _LARGEST_AT_ONCE:
+        return await trio.to_thread.run_sync(read, body)
+    return read(body)
 
 
 def _left_out(names: Sequence[str], answered: Iterable[Record]) -> list[str]:
@@ -531,11 +540,15 @@ async def _records(raws: Sequence[msgspec.Raw]) -> list[Record]:
 
     Measured on a page of 200 records with all keys (1.06 MB): 7 ms in one piece, of which the
     envelope is 0.5 ms; ten records are 0.4 ms. A thread would be worse than this: it holds the
-    interpreter's lock for 5 ms at a time.
+    interpreter's lock for 5 ms at a time. A record that is larger than ten should be is read in one.
     """
     found: list[Record] = []
     for begin in range(0, len(raws), _AT_ONCE):
-        found += decode.decode_records(raws[begin : begin + _AT_ONCE])
+        some = raws[begin : begin + _AT_ONCE]
+        if sum(memoryview(raw).nbytes for raw in some) > _LARGEST_RECORDS:
+            found += [await trio.to_thread.run_sync(decode.decode_record, raw) for raw in some]
+        else:
+            found += decode.decode_records(some)
         await trio.lowlevel.checkpoint()
     return found
 
@@ -545,7 +558,8 @@ async def _changes(zone: Zone, raw: decode.RawZone | None) -> ZoneChanges:
         return ZoneChanges(zone, error=ZoneError(ZoneProblem.TRANSIENT, "NO_ANSWER"))
     if raw.error:
         problem = _ZONE_PROBLEMS.get(raw.error, ZoneProblem.TRANSIENT)
-        return ZoneChanges(zone, error=ZoneError(problem, raw.error, raw.reason or ""))
+        told = decode.short(raw.error), decode.short(raw.reason)
+        return ZoneChanges(zone, error=ZoneError(problem, *told))
     if raw.records is None:
         return ZoneChanges(zone, error=ZoneError(ZoneProblem.TRANSIENT, "NO_RECORDS"))
     return ZoneChanges(

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import cast
 
 import httpx
+import trio
 
 from icloudfs.apple import retry
 from icloudfs.apple.retry import busy
@@ -24,6 +25,8 @@ from icloudfs.errors import ContentMismatch, ContentUnavailable, Offline
 IDLE_TIMEOUT = 30.0
 """Seconds without a byte after which a download counts as broken off."""
 
+_PIECES_AT_ONCE = 64
+"""Pieces of a body, each of at least one byte, until others have their turn."""
 _ERROR_BODY = 17  # bytes of the body that comes with 200 in the place of the content
 _PAGES = (b"<!doctype html", b"<html")
 
@@ -78,7 +81,7 @@ class Content:
         return self._chunks
 
     async def _arriving(self) -> AsyncGenerator[bytes, None]:
-        received, to_skip = 0, self._body.skip
+        received, to_skip, pieces_taken = 0, self._body.skip, 0
         wanted = None if self.stop is None else self.stop - self.start
         try:
             # httpx declares an iterator, and it is a generator; it must be closed by us, in order.
@@ -101,6 +104,9 @@ class Content:
                             pass
                     if chunk:
                         yield chunk
+                    pieces_taken += 1
+                    if pieces_taken % _PIECES_AT_ONCE == 0:
+                        await trio.lowlevel.checkpoint()
                     if received == wanted and self._body.goes_on:
                         return
         except httpx.TransportError:

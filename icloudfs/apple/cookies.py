@@ -10,14 +10,22 @@ from __future__ import annotations
 import email.message
 import time
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from http.cookiejar import Cookie, CookieJar, DefaultCookiePolicy
+from itertools import islice
 from typing import cast
 from urllib.parse import urlsplit
 
 import msgspec
 
 from icloudfs.apple.endpoints import is_loopback
+
+MOST = 100
+"""Cookies that are kept; Apple sets about thirty."""
+LARGEST = 4096
+"""Bytes of one with its attributes, as browsers have it; Apple's have a few hundred."""
+LARGEST_TOGETHER = 64 << 10
+"""Bytes of all names and values: they go out with every request."""
 
 
 class StoredCookie(msgspec.Struct, frozen=True, repr_omit_defaults=True):
@@ -94,8 +102,12 @@ class Cookies:
         return request.get_header("Cookie") or ""
 
     def harvest(self, url: str, set_cookies: Iterable[str]) -> bool:
-        """Take the ``Set-Cookie`` lines of an answer from ``url``; whether anything changed."""
-        lines = list(set_cookies)
+        """Take the ``Set-Cookie`` lines of an answer from ``url``; whether anything changed.
+
+        What is too large is not taken, and nothing new when the jar is full: one that is held is replaced or
+        deleted all the same.
+        """
+        lines = [line for line in islice(set_cookies, MOST) if len(line) <= LARGEST]
         if not lines:
             return False
         before = self.stored()
@@ -103,6 +115,7 @@ class Cookies:
         # The jar asks for info().get_all() and nothing else of a response.
         self._jar.extract_cookies(_Headers(lines), request)  # type: ignore[arg-type]
         self._drop_emptied()
+        self._drop_what_is_too_much(before)
         return self.stored() != before
 
     def stored(self) -> tuple[StoredCookie, ...]:
@@ -120,6 +133,14 @@ class Cookies:
         emptied = [cookie for cookie in self._jar if not (cookie.value or "").strip('"')]
         for cookie in emptied:
             self._jar.clear(cookie.domain, cookie.path, cookie.name)
+
+    def _drop_what_is_too_much(self, held: Sequence[StoredCookie]) -> None:
+        known = {(cookie.domain, cookie.path, cookie.name) for cookie in held}
+        room, size = MOST, LARGEST_TOGETHER
+        for cookie in sorted(self._jar, key=lambda c: (c.domain, c.path, c.name) not in known):
+            room, size = room - 1, size - len(cookie.name) - len(cookie.value or "")
+            if room < 0 or size < 0:
+                self._jar.clear(cookie.domain, cookie.path, cookie.name)
 
 
 def _frozen(cookie: Cookie) -> StoredCookie:

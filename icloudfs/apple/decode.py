@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-import plistlib
 import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -22,6 +21,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from icloudfs.apple import checksum as apple
+from icloudfs.apple import plists
 from icloudfs.apple.records import (
     SUBSTITUTES,
     UNKNOWN_SIZE,
@@ -49,6 +49,20 @@ class Unreadable(ProtocolError):
 
 UNREADABLE = "UNREADABLE"
 """``Refused.code`` of a record that we could not make sense of ourselves."""
+
+MOST_PARTS = 400_000
+"""Objects and arrays of one answer; a page of 200 records has 30,000."""
+LARGEST_RECORD = 1 << 20
+"""Bytes of one record; with all keys Apple's have 6,000."""
+LONGEST_TEXT = 10_000
+"""Characters of a title, a caption or a file name. What is behind them is dropped."""
+LONGEST_URL = 8192
+MOST_RESOURCES = 64
+"""Contents of one record; Apple's have a dozen."""
+LONGEST_TOKEN = 16 << 10
+"""Characters of a token or a marker; Apple's have some hundreds."""
+LONGEST_REASON = 1000
+_LARGEST_ERROR = 64 << 10  # bytes of an answer that says why it has no list
 
 MOST_COUNTED = 100_000_000
 """Photos that an index may be said to hold: ten times what the largest library would."""
@@ -212,13 +226,25 @@ def decode_page(body: bytes) -> Page:
     return Page(
         records=tuple(decode_records(raw.records)),
         token=token(raw.sync_token),
-        marker=raw.continuation_marker or "",
+        marker=marker(raw.continuation_marker),
     )
 
 
 def token(told: str | None) -> str:
-    """A ``syncToken``. Blank ones occur and are none (facts/cloudkit.md §1.12)."""
-    return (told or "").strip()
+    """A ``syncToken``. Blank ones occur and are none (facts/cloudkit.md §1.12). Raises Unreadable."""
+    return _place_in_line(told).strip()
+
+
+def marker(told: str | None) -> str:
+    """A ``continuationMarker``; empty if there is none. Raises Unreadable."""
+    return _place_in_line(told)
+
+
+def _place_in_line(told: str | None) -> str:
+    """It is kept, and sent back as it came."""
+    if told and len(told) > LONGEST_TOKEN:
+        raise Unreadable("CloudKit's answer cannot be read: its token has no measure.")
+    return told or ""
 
 
 def decode_records(raws: Iterable[msgspec.Raw]) -> Iterator[Record]:
@@ -226,6 +252,9 @@ def decode_records(raws: Iterable[msgspec.Raw]) -> Iterator[Record]:
 
 
 def _read(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    # Each costs sixty bytes of memory, and three of the answer.
+    if body.count(b"{") + body.count(b"[") > MOST_PARTS:
+        raise Unreadable("CloudKit's answer cannot be read: it has too many parts.")
     try:
         return decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -236,6 +265,8 @@ def _read(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
 
 def _told(body: bytes) -> str:
     """What an answer without its list says in its place; empty if it says nothing."""
+    if len(body) > _LARGEST_ERROR:
+        return ""
     try:
         answer = _anything.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -251,6 +282,8 @@ Fields = dict[str, Any]
 
 def decode_record(raw: msgspec.Raw | bytes) -> Record:
     """One element of ``records[]``. Never raises: what cannot be read is ``Refused``."""
+    if (size := memoryview(raw).nbytes) > LARGEST_RECORD:
+        return Refused(_name_alone(raw), UNREADABLE, f"the record has {size} bytes")
     try:
         record = _anything.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -259,6 +292,21 @@ def decode_record(raw: msgspec.Raw | bytes) -> Record:
     if not isinstance(name, str) or not name:
         return Refused(name="", code=UNREADABLE, reason="the record has no name")
     return _decode_named(name, record)
+
+
+class _Named(msgspec.Struct):
+    name: str = msgspec.field(name="recordName", default="")
+
+
+_named = msgspec.json.Decoder(_Named)
+
+
+def _name_alone(raw: msgspec.Raw | bytes) -> str:
+    """Of a record that is not worth reading; empty if it has none."""
+    try:
+        return _named.decode(raw).name
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
 
 
 def index_count(raw: msgspec.Raw) -> tuple[str, int | None]:
@@ -286,7 +334,7 @@ def indexing_state(raw: msgspec.Raw) -> tuple[str, int | None] | None:
 
 def _decode_named(name: str, record: dict[str, Any]) -> Record:
     if code := record.get("serverErrorCode"):
-        return Refused(name=name, code=str(code), reason=str(record.get("reason") or ""))
+        return Refused(name, short(code), short(record.get("reason")))
     kind = record.get("recordType")
     if record.get("deleted") is True or kind is None:
         return Tombstone(name=name)
@@ -461,7 +509,7 @@ def _resources(fields: Fields) -> dict[str, Resource]:
     """Keyed by prefix: ``resOriginalRes`` and its siblings become ``resOriginal``."""
     found: dict[str, Resource] = {}
     for key in fields:
-        if key.startswith("res") and key.endswith("Res"):
+        if key.startswith("res") and key.endswith("Res") and len(found) < MOST_RESOURCES:
             prefix = key.removesuffix("Res")
             resource = _resource(
                 _value(fields, key),
@@ -484,7 +532,7 @@ def _resource(value: object, uti: str, file_size: int) -> Resource | None:
         checksum=checksum,
         size=_size(checksum, _whole(size) or 0, file_size),
         uti=uti,
-        url=url if isinstance(url, str) else "",
+        url=url if isinstance(url, str) and len(url) <= LONGEST_URL else "",
     )
 
 
@@ -631,8 +679,8 @@ def _text(fields: Fields, key: str) -> str:
     if not isinstance(value, str):
         return ""
     if fields[key].get("type") == "ENCRYPTED_BYTES":
-        return _bytes(value).decode("utf-8", "replace")
-    return value.encode("utf-8", "replace").decode("utf-8")
+        return _bytes(value).decode("utf-8", "replace")[:LONGEST_TEXT]
+    return value[:LONGEST_TEXT].encode("utf-8", "replace").decode("utf-8")
 
 
 _STANDARD = str.maketrans("-_", "+/")
@@ -657,21 +705,10 @@ def _reference(fields: Fields, key: str) -> str:
 
 # -- property lists --------------------------------------------------------------------------------
 
-_LARGEST_PLIST = 64 * 1024  # bytes
-
 
 def _plist(fields: Fields, key: str) -> Any:
     value = _value(fields, key)
-    if not isinstance(value, str):
-        return None
-    content = _bytes(value)
-    if not content or len(content) > _LARGEST_PLIST:
-        return None
-    try:
-        return plistlib.loads(content)
-    except Exception:
-        # plistlib raises a dozen kinds for damaged content, and none of them matters here.
-        return None
+    return plists.read(_bytes(value)) if isinstance(value, str) else None
 
 
 def _keywords(fields: Fields) -> tuple[str, ...]:
@@ -701,6 +738,11 @@ def _place(fields: Fields) -> tuple[float | None, float | None, float | None]:
 def _degrees(value: object, limit: float) -> float | None:
     number = _finite(value)
     return number if number is not None and abs(number) <= limit else None
+
+
+def short(told: object) -> str:
+    """What Apple says of an error, as text that can be kept and logged; empty for nothing."""
+    return str(told)[:LONGEST_REASON] if told else ""
 
 
 def _short(error: BaseException) -> str:

@@ -62,6 +62,9 @@ SIGN_IN_WINDOW = 3600.0
 """At most so many sign-ins by ourselves in so many seconds; Apple takes about ten (§1.9)."""
 CONSENT_PAUSE = 900.0
 """Seconds after an approval that did not come before the person's devices are asked again."""
+LONGEST_HOLD = 300.0
+"""Seconds in which nothing is renewed after Apple asked to wait, be it for longer. Sign-ins have a window of
+their own, since each of those lengthens a lock-out (facts/sign-in.md §6.2)."""
 SECOND_LOOK = 3600.0
 """Seconds after which the tokens are tried again although a person is needed: what Apple refused to one process
 it took from another at the same time (facts/sign-in.md §6.3)."""
@@ -354,6 +357,10 @@ class ICloud:
         """Why nothing goes on until somebody signs in, if that is so as far as is known."""
         return self._person_needed
 
+    def try_again_now(self) -> None:
+        """A person is at hand and wants it: what Apple asked to wait for is asked for at once."""
+        self._not_before = -float("inf")
+
     # -- the session, with nobody at hand ------------------------------------------------------
 
     async def ensure_session(self) -> None:
@@ -459,9 +466,10 @@ class ICloud:
             flight.landed.set()
 
     def _hold_off(self, error: IcloudfsError) -> IcloudfsError:
-        """Renew nothing for as long as Apple asked for, or a minute."""
+        """Renew nothing for as long as Apple asked for, or a minute. Readers wait for it, so not for long."""
         asked = error.retry_after if isinstance(error, Throttled) else None
-        self._not_before = trio.current_time() + (asked or retry.LONGEST_PAUSE)
+        pause = min(asked or retry.LONGEST_PAUSE, LONGEST_HOLD)
+        self._not_before = trio.current_time() + pause
         self._held_off = error
         return error
 
@@ -1000,8 +1008,8 @@ def _server_error(answer: Answer) -> tuple[str, str, float | None]:
     """``serverErrorCode``, ``reason`` and ``retryAfter`` (seconds) at the top of the body."""
     found = answer.json()
     code, reason, wait = (found.get(key) for key in ("serverErrorCode", "reason", "retryAfter"))
-    seconds = float(wait) if isinstance(wait, int | float) and wait >= 0 else None
-    return str(code or ""), str(reason or found.get("error") or ""), seconds
+    told = decode.short(code), decode.short(reason or found.get("error"))
+    return *told, retry.asked_pause(wait)
 
 
 def _refuse_security_key(reason: str) -> None:

@@ -8,6 +8,7 @@ as much. Here everything that has arrived is taken at once; what goes over the w
 from __future__ import annotations
 
 import math
+import re
 import socket
 import ssl
 from collections.abc import Callable, Iterable, Iterator
@@ -24,6 +25,10 @@ PIECE = 256 << 10
 UNACKNOWLEDGED = 10.0
 """Seconds after which a connection is dead whose other end confirms nothing of what was sent. On a connection
 that stands a network that went away says nothing: whoever uses it next would wait for the whole timeout."""
+
+MOST_INTERIM = 16
+"""Answers of a status 1xx before the one that counts; HTTP knows no limit."""
+_INTERIM = re.compile(rb"HTTP/1\.[01] 1[0-9]{2}\b")
 
 T = TypeVar("T")
 
@@ -64,19 +69,56 @@ class Network(httpcore.AsyncNetworkBackend):
         await trio.sleep(seconds)
 
 
+class _Interim:
+    """Counts the answers of a status 1xx to one request. httpcore takes them all, however many come."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._head = b""
+        self._over = False
+
+    def look_at(self, piece: bytes) -> None:
+        """Raises httpcore.RemoteProtocolError when there are too many. What follows the head of the real answer
+        is not looked at."""
+        if self._over:
+            return
+        self._head += piece
+        while _INTERIM.match(self._head):
+            _, end, rest = self._head.partition(b"\r\n\r\n")
+            if not end:
+                break
+            self._head = rest
+            self._count += 1
+            if self._count > MOST_INTERIM:
+                raise httpcore.RemoteProtocolError("too many answers that are none yet")
+        is_one = _INTERIM.match(self._head) or len(self._head) < len("HTTP/1.1 100")
+        if not is_one or len(self._head) > PIECE:
+            self._over, self._head = True, b""
+
+
 class Connection(httpcore.AsyncNetworkStream):
     """A TCP connection. ``read`` may give more than it is asked for: HTTP/1.1 takes whatever comes."""
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._stream = stream
+        self._interim = _Interim()
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
         with _in_httpcores_words(httpcore.ReadError, httpcore.ReadTimeout, timeout):
-            return bytes(await self._stream.receive_some(PIECE))
+            piece = await self._read()
+        self._interim.look_at(piece)
+        return piece
+
+    async def _read(self) -> bytes:
+        return bytes(await self._stream.receive_some(PIECE))
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._interim = _Interim()
         with _in_httpcores_words(httpcore.WriteError, httpcore.WriteTimeout, timeout):
-            await self._stream.send_all(buffer)
+            await self._write(buffer)
+
+    async def _write(self, buffer: bytes) -> None:
+        await self._stream.send_all(buffer)
 
     async def aclose(self) -> None:
         await self._stream.aclose()
@@ -128,15 +170,14 @@ class TLSConnection(Connection):
         await self._carry_out(self._tls.do_handshake)
         await self._send_pending()
 
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ARG002
-        with _in_httpcores_words(httpcore.ReadError, httpcore.ReadTimeout, timeout):
-            if self._failure is not None:
-                raise self._failure
-            await self._send_pending()
-            try:
-                first = await self._carry_out(self._tls.read, PIECE)
-            except ssl.SSLEOFError:
-                return b""  # many servers end so; HTTP tells whether something is missing
+    async def _read(self) -> bytes:
+        if self._failure is not None:
+            raise self._failure
+        await self._send_pending()
+        try:
+            first = await self._carry_out(self._tls.read, PIECE)
+        except ssl.SSLEOFError:
+            return b""  # many servers end so; HTTP tells whether something is missing
         # Nothing is awaited once a record was taken, so that no cancellation can lose it.
         return first + self._what_else_is_here(PIECE - len(first)) if first else b""
 
@@ -152,15 +193,14 @@ class TLSConnection(Connection):
             self._failure = error  # OpenSSL says so once; what came before is good
         return b"".join(pieces)
 
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
+    async def _write(self, buffer: bytes) -> None:
         """What is little waits for the next read: a request comes in pieces, head, body and end, and would
         go over the wire as so many."""
         if not buffer:
             return
-        with _in_httpcores_words(httpcore.WriteError, httpcore.WriteTimeout, timeout):
-            await self._carry_out(self._tls.write, buffer)
-            if self._outgoing.pending > PIECE:
-                await self._send_pending()
+        await self._carry_out(self._tls.write, buffer)
+        if self._outgoing.pending > PIECE:
+            await self._send_pending()
 
     async def _carry_out(self, operation: Callable[..., T], *arguments: Any) -> T:
         """Have OpenSSL do something, and give it what it waits for."""

@@ -27,7 +27,12 @@ T = TypeVar("T")
 
 FIRST_PAUSE = 1.0  # seconds; doubled each time
 LONGEST_PAUSE = 60.0
-LONGEST_ASKED_PAUSE = 120.0  # what is honoured of a Retry-After
+LONGEST_ASKED_PAUSE = 120.0
+"""Seconds that one call waits at most because Apple asks to: a caller who has more patience tries sooner."""
+LONGEST_ASKED = 3600.0
+"""Seconds that are believed of a ``Retry-After``, whatever it says."""
+_ASKED_IN_VAIN = 1 / 16
+"""Of the pause that grows, so much is kept though Apple asks for less: it may do so for ever."""
 PATIENCE = 120.0
 """Seconds that a call goes on trying when its caller sets no shorter deadline."""
 
@@ -103,25 +108,31 @@ async def with_patience(
 def _wait(asked: float | None, pause: float, jitter: float) -> float:
     """Seconds: what was asked for and a little more, else half to the whole of ``pause``."""
     if asked is not None:
-        return min(asked, LONGEST_ASKED_PAUSE) + 0.1 * jitter
+        return max(min(asked, LONGEST_ASKED_PAUSE), pause * _ASKED_IN_VAIN) + 0.1 * jitter
     return pause * (0.5 + jitter / 2)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds of a ``Retry-After`` header, which is a number or a date; None if there is none."""
+    """Seconds of a ``Retry-After`` header, which is a number or a date: an hour at most. None if there is none,
+    or none that can be meant: at once, in the past, not a number. The usual pause takes its place then."""
     value = headers.get("Retry-After", "").strip()
     if not value:
         return None
     try:
-        seconds = float(value)
+        return asked_pause(float(value))
     except ValueError:
-        return _seconds_until(value)
-    return seconds if 0 <= seconds < 1e6 else None
+        return asked_pause(_seconds_until(value))
+
+
+def asked_pause(told: object) -> float | None:
+    """Seconds that Apple asks to wait, as ``retry_after``; also those of a body's ``retryAfter``."""
+    if isinstance(told, bool) or not isinstance(told, int | float) or not told > 0:
+        return None
+    return float(min(told, LONGEST_ASKED))
 
 
 def _seconds_until(date: str) -> float | None:
     try:
-        then = email.utils.parsedate_to_datetime(date)
-    except (TypeError, ValueError):
+        return email.utils.parsedate_to_datetime(date).timestamp() - time.time()
+    except (TypeError, ValueError, OverflowError):
         return None
-    return min(max(0.0, then.timestamp() - time.time()), 1e6)

@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Protocol
 
 import httpx
@@ -24,7 +25,7 @@ from icloudfs.apple import escrow, idmsa, proof, retry, srp, wire
 from icloudfs.apple.idmsa import SignInOver
 from icloudfs.apple.proof import Hello
 from icloudfs.apple.session import Session, now_ms
-from icloudfs.apple.transport import Answer, Transport
+from icloudfs.apple.transport import LARGEST_OBJECT, Answer, Transport
 from icloudfs.errors import (
     AccountLocked,
     LoginNeeded,
@@ -545,16 +546,30 @@ def _options(answer: Answer) -> dict[str, Any]:
     """``GET /auth``: JSON, or a page with the JSON in ``<script class="boot_args">`` (§1.5)."""
     if found := answer.json():
         return found
-    page = answer.body.decode("utf-8", "replace")
-    for attributes, content in re.findall(r"<script([^>]*)>(.*?)</script>", page, re.S | re.I):
-        if "boot_args" in attributes:
+    for attributes, content in islice(_scripts(answer.body), _MOST_SCRIPTS):
+        if b"boot_args" in attributes and len(content) <= LARGEST_OBJECT:
             try:
                 inner = msgspec.json.decode(content.strip())
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 continue
             if isinstance(inner, dict):
                 return inner
     raise ProtocolError("Apple's offer of ways to get a code is in an unknown form.")
+
+
+_MOST_SCRIPTS = 1000
+
+
+def _scripts(page: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Attributes and content of a page's scripts. Each byte is looked at once, whatever the page looks like."""
+    folded, at = page.lower(), 0
+    while (begin := folded.find(b"<script", at)) >= 0:
+        opened = folded.find(b">", begin)
+        end = folded.find(b"</script>", opened)
+        if opened < 0 or end < 0:
+            return
+        yield page[begin + len(b"<script") : opened], page[opened + 1 : end]
+        at = end
 
 
 def _phones(options: dict[str, Any]) -> tuple[Phone, ...]:

@@ -10,13 +10,15 @@ from __future__ import annotations
 import logging
 import ssl
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+import zlib
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import msgspec
+import trio
 
 from icloudfs.apple import clock
 from icloudfs.apple.endpoints import Endpoints
@@ -35,8 +37,20 @@ USER_AGENT = (
 
 CONNECT_TIMEOUT = 10.0  # seconds
 ANSWER_TIMEOUT = 30.0  # seconds without a byte
-LARGEST_ANSWER = 64 * 2**20
-"""Bytes of an answer that is read whole; a page of 200 records is about one million."""
+WHOLE_ANSWER_TIMEOUT = 120.0
+"""Seconds for an answer that is read whole, however steadily it comes; one that goes on for ever is none."""
+HEAD_TIMEOUT = 75.0
+"""Seconds for the head of any answer, from the first try to connect."""
+LARGEST_ANSWER = 16 * 2**20
+"""Bytes of an answer that is read whole, decompressed; a page of 200 records is about one million."""
+LARGEST_OBJECT = 1 << 20
+"""Bytes of such an answer that is read as one object: of the sign-in, of the account, an error."""
+MOST_PIECES = 20_000
+"""Pieces of such an answer: each costs as much as a thousand bytes."""
+_INFLATED_AT_ONCE = 256 << 10
+_PARTS_AT_ONCE = 16
+"""Bytes that are decompressed at once, and how many such parts, or pieces as they came, until others have their
+turn."""
 
 _LIMITS = httpx.Limits(max_connections=64, max_keepalive_connections=16, keepalive_expiry=30.0)
 
@@ -53,7 +67,10 @@ class Answer:
         return f"Answer({self.status}, {len(self.body)} bytes)"
 
     def json(self) -> dict[str, Any]:
-        """The body as a JSON object; empty if it is anything else, as error pages are."""
+        """The body as a JSON object; empty if it is anything else, as error pages are, or larger than any
+        object is that is read whole."""
+        if len(self.body) > LARGEST_OBJECT:
+            return {}
         try:
             found = msgspec.json.decode(self.body)
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -154,12 +171,14 @@ class Transport:
         """One exchange, read whole. ``call`` names it in the log and the meter.
 
         ``answer_timeout``: seconds without a byte. Raises Offline (Dropped if a connection broke
-        half way) and ProtocolError (an answer beyond ``LARGEST_ANSWER``).
+        half way; also after ``WHOLE_ANSWER_TIMEOUT``) and ProtocolError (an answer beyond ``LARGEST_ANSWER``).
         """
         began = time.monotonic()
         timeout = httpx.Timeout(answer_timeout, connect=CONNECT_TIMEOUT)
-        async with self._exchange(method, url, session, headers, body, timeout) as response:
-            answer = Answer(response.status_code, response.headers, await _whole(response))
+        coded = {**(headers or {}), "Accept-Encoding": "gzip"}
+        with _in_time(url, WHOLE_ANSWER_TIMEOUT):
+            async with self._exchange(method, url, session, coded, body, timeout) as response:
+                answer = Answer(response.status_code, response.headers, await _whole(response))
         self.meter.count(call, len(answer.body))
         log.debug(
             "%s %s at %s: %d, %d bytes, %.0f ms",
@@ -198,12 +217,13 @@ class Transport:
             all_headers = dict(headers or {})
             if cookies := session.cookies.header_for(url):
                 all_headers["Cookie"] = cookies
-            async with (
-                self._pool.used() as client,
-                client.stream(
-                    method, url, headers=all_headers, content=body, timeout=timeout
-                ) as response,
-            ):
+            async with self._pool.used() as client, AsyncExitStack() as stack:
+                with _in_time(url, HEAD_TIMEOUT):
+                    response = await stack.enter_async_context(
+                        client.stream(
+                            method, url, headers=all_headers, content=body, timeout=timeout
+                        )
+                    )
                 self._take_cookies(url, response, session)
                 self._look_at_clock(response, session)
                 yield response
@@ -288,12 +308,61 @@ def _no_jar() -> Any:
 
 
 async def _whole(response: httpx.Response) -> bytes:
+    """The body, decompressed here: httpx would apply as many codings as are named, and know no limit."""
+    host, received, taken, parts = response.url.host, 0, 0, 0
+    stream = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS) if _is_coded(response) else None
     body = bytearray()
-    async for piece in response.aiter_bytes():
-        body += piece
-        if len(body) > LARGEST_ANSWER:
-            raise ProtocolError(f"An answer of {response.url.host} is unreasonably long.")
+    arriving = cast("AsyncGenerator[bytes, None]", response.aiter_raw())
+    async with aclosing(arriving) as pieces:
+        async for piece in pieces:
+            received, taken = received + len(piece), taken + 1
+            for part in (piece,) if stream is None else _inflated(stream, piece, host):
+                body += part
+                parts += 1
+                if parts % _PARTS_AT_ONCE == 0:
+                    await trio.lowlevel.checkpoint()
+                _refuse_excess(host, max(received, len(body)), taken)
+            _refuse_excess(host, received, taken)
+    if stream is not None and received and not stream.eof:
+        raise ProtocolError(f"An answer of {host} cannot be decompressed.")
     return bytes(body)
+
+
+def _refuse_excess(host: str, size: int, pieces: int) -> None:
+    if size > LARGEST_ANSWER or pieces > MOST_PIECES:
+        raise ProtocolError(f"An answer of {host} is unreasonably long.")
+
+
+def _is_coded(response: httpx.Response) -> bool:
+    """Whether the body is gzip's, which is all that was asked for, and once. Raises ProtocolError."""
+    coding = response.headers.get("Content-Encoding", "").strip().lower()
+    if coding in ("", "identity"):
+        return False
+    if coding in ("gzip", "x-gzip"):
+        return True
+    raise ProtocolError(
+        f"An answer of {response.url.host} is coded in a way that was not asked for."
+    )
+
+
+def _inflated(stream: Any, piece: bytes, host: str) -> Iterator[bytes]:
+    """What ``piece`` becomes, a little at a time. What is behind the end of the stream is dropped."""
+    while piece and not stream.eof:
+        try:
+            yield stream.decompress(piece, _INFLATED_AT_ONCE)
+        except zlib.error:
+            raise ProtocolError(f"An answer of {host} cannot be decompressed.") from None
+        piece = stream.unconsumed_tail
+
+
+@contextmanager
+def _in_time(url: str, seconds: float) -> Iterator[None]:
+    """Raises Offline if it takes longer."""
+    try:
+        with trio.fail_after(seconds):
+            yield
+    except trio.TooSlowError:
+        raise Offline(f"No whole answer from {httpx.URL(url).host} in time.") from None
 
 
 class _in_our_words:  # noqa: N801 (reads as a statement)

@@ -17,6 +17,9 @@ from icloudfs.errors import Offline, Throttled
 PATIENCE = 1.0
 """Seconds that a read waits while the network is believed to be away."""
 
+LONGEST_THROTTLE = 60.0
+"""Seconds after which a reader tries again although Apple asked for more: it is one request."""
+
 _BREATH = 0.25
 """Seconds after a failure in which nobody tries again."""
 
@@ -43,7 +46,8 @@ class Reachability:
 
     def slow_down(self, seconds: float) -> None:
         """Apple asked not to be asked for ``seconds``."""
-        self._throttled_until = max(self._throttled_until, trio.current_time() + seconds)
+        until = trio.current_time() + min(seconds, LONGEST_THROTTLE)
+        self._throttled_until = max(self._throttled_until, until)
 
     def patience(self) -> float:
         """How long a read that needs the network may wait, in seconds; infinite while all is well.

@@ -18,6 +18,9 @@ SIDE = 256
 MOST_XATTR = 64 << 10
 """Bytes: the kernel takes no larger attribute."""
 
+MOST_PIXELS = 20_000_000
+"""Of a small picture, which should have a hundredth of that; a JPEG of some hundred bytes may have billions."""
+
 _ORIENTATION = 0x0112  # of EXIF
 _UPRIGHT = 1
 _COLOURS = 256
@@ -68,9 +71,12 @@ def _opened(jpeg: bytes) -> Image:
     from PIL import Image  # takes its time, and a mount that nobody looks at does without
 
     try:
-        return Image.open(io.BytesIO(jpeg), formats=("JPEG",))
+        image = Image.open(io.BytesIO(jpeg), formats=("JPEG",))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ContentError(f"The small picture cannot be drawn: {error}") from error
+    if image.width * image.height > MOST_PIXELS:
+        raise ContentError(f"The small picture has {image.width} by {image.height} pixels.")
+    return image
 
 
 def _drawn(image: Image, side: int) -> Image:

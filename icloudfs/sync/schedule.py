@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
+from icloudfs.apple.retry import LONGEST_ASKED
 from icloudfs.errors import IcloudfsError, LoginNeeded, Throttled
 
 log = logging.getLogger(__name__)
@@ -63,12 +64,13 @@ class Schedule:
 
     def _pause_after(self, error: IcloudfsError, last: float) -> float:
         """Seconds, with jitter: many machines lose and regain one network together."""
+        usual = min(last * 2, self._interval) * random.uniform(0.8, 1.2)
         if isinstance(error, Throttled) and error.retry_after is not None:
-            return error.retry_after + random.uniform(0, 5)
+            return max(min(error.retry_after, LONGEST_ASKED), usual) + random.uniform(0, 5)
         if isinstance(error, LoginNeeded):
             # Looks at the session file only, until another process has renewed it.
             return min(self._interval, 30)
-        return min(last * 2, self._interval) * random.uniform(0.8, 1.2)
+        return usual
 
     async def _sleep(self, seconds: float) -> None:
         with trio.move_on_after(seconds):

@@ -391,7 +391,7 @@ async def test_contents_that_break_off(icloud: ICloud, primary: Zone, fault: str
 
 async def test_a_busy_content_is_waited_for(icloud: ICloud, primary: Zone) -> None:
     url, size, _ = await fresh(icloud, primary)
-    BUILT.faults.set("content", "status", status=503, retry_after=0, times=2)
+    BUILT.faults.set("content", "status", status=503, retry_after=0.01, times=2)
     assert len(await read(icloud, url, size=size)) == size
     BUILT.faults.set("content", "status", status=503, retry_after=60)
     with pytest.raises(Throttled):

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from icloudfs.apple.cookies import Cookies
+from icloudfs.apple.cookies import LARGEST, LARGEST_TOGETHER, MOST, Cookies
 
 SETUP = "https://setup.icloud.com/setup/ws/1/accountLogin"
 DATABASE = "https://p61-ckdatabasews.icloud.com:443/database/1/x"
@@ -72,3 +72,34 @@ def test_no_value_in_a_repr() -> None:
     assert "BST" not in repr(jar)
     assert "BST" not in repr(jar.stored())
     assert "X-APPLE-WEBAUTH-TOKEN" in repr(jar)
+
+
+# -- how many and how large ------------------------------------------------------------------------
+
+
+def test_one_that_is_too_large_is_not_taken() -> None:
+    jar = Cookies()
+    assert not jar.harvest(SETUP, [apple(f"X={'x' * LARGEST}")])
+    assert jar.harvest(SETUP, [apple(f"X={'x' * (LARGEST // 2)}")])
+
+
+def test_so_many_are_kept_and_what_is_held_before_what_is_new() -> None:
+    jar = Cookies()
+    jar.harvest(SETUP, [apple(TOKEN)])
+    began = time.monotonic()
+    for answer in range(10):
+        jar.harvest(SETUP, [apple(f"A{answer}-{number}=x") for number in range(10_000)])
+    assert len(jar.stored()) == MOST
+    assert jar.header_for(DATABASE).startswith(TOKEN)
+    jar.harvest(DATABASE, [apple('X-APPLE-WEBAUTH-TOKEN="other"')])
+    assert 'X-APPLE-WEBAUTH-TOKEN="other"' in jar.header_for(DATABASE), "it is renewed all the same"
+    assert time.monotonic() - began < 5
+
+
+def test_all_of_them_together_fit_a_request() -> None:
+    jar = Cookies()
+    jar.harvest(SETUP, [apple(TOKEN)])
+    for _ in range(3):
+        jar.harvest(SETUP, [apple(f"B{number}={'x' * 3000}") for number in range(90)])
+    assert len(jar.header_for(DATABASE)) <= LARGEST_TOGETHER + 2 * MOST + MOST
+    assert "X-APPLE-WEBAUTH-TOKEN" in jar.names()

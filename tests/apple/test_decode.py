@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import plistlib
+import struct
+import tracemalloc
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -464,3 +467,74 @@ def test_deep_nesting_is_refused() -> None:
     assert isinstance(decode.decode_record(b"[" * 100_000), Refused)
     deep = b'{"recordName":"r","fields":' + b"[" * 50_000 + b"]" * 50_000 + b"}"
     assert isinstance(decode.decode_record(deep), Refused)
+
+
+# -- without measure -------------------------------------------------------------------------------
+
+
+def overlapping(parts: int, length: int) -> bytes:
+    """A binary list of so many texts, which all lie at the same place and have that length."""
+    head = b"bplist00"
+    count = struct.pack(">H", parts - 1)
+    whole = b"\xaf\x11" + count + b"".join(struct.pack(">H", n) for n in range(1, parts))
+    word = b"\x5f\x11" + struct.pack(">H", length) + b"x" * length
+    at = len(head) + len(whole)
+    table = struct.pack(">H", len(head)) + struct.pack(">H", at) * (parts - 1)
+    trailer = struct.pack(">6xBBQQQ", 2, 2, parts, 0, at + len(word))
+    return head + whole + word + table + trailer
+
+
+def test_a_list_whose_parts_lie_at_one_place_is_not_read() -> None:
+    assert len(plistlib.loads(overlapping(20, 50))) == 19, "as Python reads it"
+    tracemalloc.start()
+    for bomb in (overlapping(900, 10_000), overlapping(6000, 30_000), overlapping(20, 50)):
+        assert read_asset(keywordsEnc=encrypted(bomb)).keywords == ()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2_000_000
+
+
+def test_every_honest_list_is_read() -> None:
+    words = [f"Stichwort {n} ä" for n in range(400)]
+    assert read_asset(keywordsEnc=plist(words)).keywords == tuple(words)
+    assert read_asset(keywordsEnc=plist(["a"] * 900)).keywords == ("a",) * 900
+    at = {"lat": 1.0, "lon": 2, "alt": 3.5, "timestamp": datetime(2026, 1, 1), "x": [b"y", True]}
+    assert read_asset(locationEnc=plist(at)).altitude == 3.5
+
+
+def test_a_record_without_measure_is_refused_by_its_name() -> None:
+    huge = wire.asset(captionEnc=text("x" * (decode.LARGEST_RECORD + 1)))
+    found = read(huge)
+    assert found == Refused(huge["recordName"], decode.UNREADABLE, found.reason)  # type: ignore[union-attr]
+    assert read({"x": "y" * decode.LARGEST_RECORD}).name == ""
+
+
+def test_texts_and_urls_have_a_measure() -> None:
+    asset = read_asset(captionEnc=text("x" * 100_000), extendedDescEnc=encrypted(b"y" * 100_000))
+    assert (len(asset.caption), len(asset.description)) == (decode.LONGEST_TEXT,) * 2
+    resource = wire.resource("sum", 7)
+    resource["value"]["downloadURL"] = "https://cvws.icloud-content.com/" + "x" * decode.LONGEST_URL
+    assert read_master(resOriginalRes=resource).resources["resOriginal"].url == ""
+    many = {f"res{n}Res": wire.resource("sum", 7) for n in range(1000)}
+    assert len(read_master(**many).resources) == decode.MOST_RESOURCES
+    long = {"recordName": "x", "serverErrorCode": "C" * 10_000, "reason": "r" * 10_000}
+    refused = read(long)
+    assert isinstance(refused, Refused)
+    assert len(refused.code) == len(refused.reason) == decode.LONGEST_REASON
+
+
+@pytest.mark.parametrize("part", [b"{}", b"[]", b'{"a":[]}', b"[[[[]]]]"])
+def test_an_answer_of_too_many_parts_is_no_list(part: bytes) -> None:
+    body = b'{"records":[' + part + (b"," + part) * 2_000_000 + b"]}"
+    tracemalloc.start()
+    with pytest.raises(ProtocolError, match="too many parts"):
+        decode.read_page(body)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1_000_000
+
+
+@pytest.mark.parametrize("key", ["syncToken", "continuationMarker"])
+def test_a_token_without_measure_is_not_kept(key: str) -> None:
+    with pytest.raises(ProtocolError, match="token"):
+        decode.decode_page(json.dumps({"records": [], key: "x" * 100_000}).encode())

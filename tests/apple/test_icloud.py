@@ -267,7 +267,7 @@ async def test_reissued_cookies_are_kept(signed_in: World, monkeypatch: pytest.M
 # -- 421, 401, 403, 450 ----------------------------------------------------------------------------
 
 
-def fail_database(world: World, times: int | None, status: int, **details: int | str) -> None:
+def fail_database(world: World, times: int | None, status: int, **details: float | str) -> None:
     details["status"] = status
     fault = world.sim.faults.set("changes", "status", times=times)
     fault.details.update(details)
@@ -436,6 +436,22 @@ async def test_a_renewal_that_is_throttled_holds_off(signed_in: World) -> None:
     assert signed_in.paths.count("accountLogin") == 1
 
 
+async def test_a_person_at_hand_does_not_wait_for_what_apple_asks(signed_in: World) -> None:
+    signed_in.sim.expire("web-token")
+    signed_in.sim.faults.set("setup", "status", status=503, retry_after=10**12)
+    async with signed_in.client() as client:
+        with pytest.raises(Throttled) as caught:
+            await ask(client)
+        assert caught.value.retry_after == retry.LONGEST_ASKED
+        with pytest.raises(Throttled) as caught:
+            await ask(client)
+        assert caught.value.retry_after is not None
+        assert caught.value.retry_after <= icloud.LONGEST_HOLD, "a reader tries sooner"
+        signed_in.sim.faults.clear()
+        client.try_again_now()
+        await ask(client)
+
+
 @pytest.mark.parametrize("fault", ["json", "html"])
 async def test_a_renewal_that_answers_nonsense_holds_off(signed_in: World, fault: str) -> None:
     signed_in.sim.expire("web-token")
@@ -468,11 +484,11 @@ async def test_an_unforeseen_error_does_not_bring_the_house_down(
 @pytest.mark.parametrize(
     "set_fault",
     [
-        lambda world: fail_database(world, 2, status=503, retry_after=0),
-        lambda world: fail_database(world, 2, status=429, retry_after=0),
-        lambda world: world.sim.faults.set("changes", "try-again", times=2, retry_after=0),
+        lambda world: fail_database(world, 2, status=503, retry_after=0.01),
+        lambda world: fail_database(world, 2, status=429, retry_after=0.01),
+        lambda world: world.sim.faults.set("changes", "try-again", times=2, retry_after=0.01),
         lambda world: world.sim.faults.set(
-            "changes", "try-again", times=2, retry_after=0, code="THROTTLED"
+            "changes", "try-again", times=2, retry_after=0.01, code="THROTTLED"
         ),
     ],
 )

@@ -44,9 +44,20 @@ async def test_pauses_double_and_jitter(autojump_clock: MockClock) -> None:
 
 
 async def test_apples_word_is_honoured_up_to_two_minutes(autojump_clock: MockClock) -> None:
-    script = Script(busy("no", 7.0), busy("no", 0.0), busy("no", 3600.0))
+    script = Script(busy("no", 7.0), busy("no", 0.5), busy("no", 3600.0))
     await run(script)
-    assert script.pauses == [7.0, 0.0, 120.0]
+    assert script.pauses == [7.0, 0.5, 120.0]
+
+
+@pytest.mark.parametrize("asked", [0.001, 0.01, 1.0])
+async def test_what_is_asked_in_vain_is_asked_ever_more_seldom(
+    asked: float, autojump_clock: MockClock
+) -> None:
+    script = Script(*[busy("no", asked) for _ in range(10_000)])
+    with pytest.raises(Throttled):
+        await run(script, patience=120.0)
+    assert len(script.calls) < 50
+    assert script.pauses[0] == max(asked, 1 / 16)
 
 
 async def test_patience_ends_before_the_wait_not_after(autojump_clock: MockClock) -> None:
@@ -86,7 +97,20 @@ async def test_being_offline_is_not_waited_out() -> None:
 
 @pytest.mark.parametrize(
     ("value", "seconds"),
-    [("", None), ("5", 5.0), ("1.5", 1.5), ("-1", None), ("soon", None), ("nan", None)],
+    [
+        ("", None),
+        ("5", 5.0),
+        ("1.5", 1.5),
+        ("0", None),
+        ("-1", None),
+        ("soon", None),
+        ("nan", None),
+        ("3600", 3600.0),
+        ("3601", 3600.0),
+        ("1e12", 3600.0),
+        ("inf", 3600.0),
+        ("9" * 500, 3600.0),
+    ],
 )
 def test_reading_retry_after(value: str, seconds: float | None) -> None:
     assert retry.retry_after({"Retry-After": value}) == seconds
@@ -96,4 +120,15 @@ def test_retry_after_as_a_date() -> None:
     found = retry.retry_after({"Retry-After": formatdate(time.time() + 30, usegmt=True)})
     assert found is not None
     assert 28 <= found <= 30
-    assert retry.retry_after({"Retry-After": formatdate(0, usegmt=True)}) == 0.0
+    assert retry.retry_after({"Retry-After": formatdate(0, usegmt=True)}) is None, "it is past"
+    assert retry.retry_after({"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}) == 3600.0
+
+
+@pytest.mark.parametrize(
+    ("told", "seconds"),
+    [(3, 3.0), (0, None), (-1, None), (True, None), ("3", None), (None, None), ([], None)],
+)
+def test_reading_what_a_body_asks(told: object, seconds: float | None) -> None:
+    assert retry.asked_pause(told) == seconds
+    assert retry.asked_pause(10**400) == 3600.0
+    assert retry.asked_pause(float("nan")) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +24,7 @@ from icloudfs.apple import (
     signin,
 )
 from icloudfs.apple.account import account_login
-from icloudfs.apple.transport import Transport
+from icloudfs.apple.transport import Answer, Transport
 from icloudfs.errors import (
     AccountLocked,
     IcloudfsError,
@@ -242,7 +243,7 @@ async def test_a_refused_proof_is_throttling_and_not_repeated(world: World, stat
 
 async def test_a_busy_init_is_waited_for(world: World) -> None:
     world.sim.faults.set(
-        "signin", "status", status=503, retry_after=0, times=2, path="/signin/init"
+        "signin", "status", status=503, retry_after=0.01, times=2, path="/signin/init"
     )
     await log_in(world)
     assert world.paths.count("init") == 3
@@ -652,11 +653,17 @@ async def test_a_person_who_takes_too_long_is_told_so(world: World) -> None:
 # -- shapes that the simulator does not send -------------------------------------------------------
 
 
+def _unread(response: httpx.Response) -> httpx.Response:
+    """The same as it comes from a network: nobody has looked at its body."""
+    content = httpx.ByteStream(response.content)
+    return httpx.Response(response.status_code, headers=response.headers, stream=content)
+
+
 def scripted(*answers: httpx.Response) -> Transport:
     remaining = list(answers)
 
     def answer(request: httpx.Request) -> httpx.Response:
-        return remaining.pop(0)
+        return _unread(remaining.pop(0))
 
     return Transport(Endpoints.at("http://127.0.0.1:1"), inner=httpx.MockTransport(answer))
 
@@ -768,7 +775,7 @@ async def test_headers_that_other_clients_send() -> None:
 
     def answer(request: httpx.Request) -> httpx.Response:
         seen.append(request.headers)
-        return httpx.Response(400)
+        return _unread(httpx.Response(400))
 
     transport = Transport(Endpoints.at("http://127.0.0.1:1"), inner=httpx.MockTransport(answer))
     with pytest.raises(ProtocolError):
@@ -825,3 +832,28 @@ async def test_nothing_secret_is_logged(world: World, caplog: pytest.LogCaptureF
     found = [secret for secret in secrets if len(secret) > 3 and secret in everything]
     assert found == []
     assert "accountLogin" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        b"<script" * 300_000,
+        b"<script>" * 300_000,
+        b"<script " + b"x" * 2_000_000,
+        b"<script>x</script" * 200_000,
+        b"<script></script>" * 200_000,
+        b"<script></script>",
+    ],
+)
+def test_a_page_of_codes_takes_no_longer_than_it_is_long(page: bytes) -> None:
+    began = time.monotonic()
+    with pytest.raises(ProtocolError, match="unknown form"):
+        signin._options(Answer(200, httpx.Headers(), page))
+    assert time.monotonic() - began < 1
+    behind = (
+        page
+        + b'</script><SCRIPT class="boot_args">{"direct": {"hasTrustedDevices": true}}</script>'
+    )
+    if len(page) < 100:
+        found = signin._options(Answer(200, httpx.Headers(), behind))
+        assert found == {"direct": {"hasTrustedDevices": True}}

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import gzip
 import logging
 import ssl
+import tracemalloc
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -14,10 +16,11 @@ import trustme
 from icloudfs.apple import transport as module
 from icloudfs.apple.cookies import StoredCookie
 from icloudfs.apple.endpoints import GLOBAL, Endpoints
+from icloudfs.apple.network import MOST_INTERIM
 from icloudfs.apple.retry import Dropped
 from icloudfs.apple.session import Session
 from icloudfs.apple.transport import Transport
-from icloudfs.errors import ConfigError, Offline, ProtocolError
+from icloudfs.errors import ConfigError, IcloudfsError, Offline, ProtocolError
 from tests.apple.loopback import loopback, reply
 
 KEEP: dict[str, object] = {"Connection": "keep-alive"}
@@ -117,6 +120,153 @@ async def test_an_answer_that_is_too_long(monkeypatch: pytest.MonkeyPatch) -> No
         transport = Transport(Endpoints.at(server.url))
         with pytest.raises(ProtocolError, match="long"):
             await get(transport, server.url)
+        await transport.aclose()
+
+
+# -- answers without measure -----------------------------------------------------------------------
+
+
+def gzipped(content: bytes) -> bytes:
+    return gzip.compress(content, 9)
+
+
+async def answered(answer: bytes, *, stall: bool = False) -> module.Answer:
+    async with loopback(lambda _: answer, stall=stall) as server:
+        transport = Transport(Endpoints.at(server.url))
+        try:
+            return await get(transport, server.url)
+        finally:
+            await transport.aclose()
+
+
+async def test_an_answer_may_be_compressed() -> None:
+    body = b'{"a":1}' + bytes(3_000_000)
+    for name in ("gzip", "x-gzip", "GZIP"):
+        coded = reply(headers={"Content-Encoding": name}, body=gzipped(body))
+        assert (await answered(coded)).body == body
+    assert (await answered(reply(headers={"Content-Encoding": "gzip"}))).body == b""
+    async with loopback(lambda _: reply(body=b"{}")) as server:
+        transport = Transport(Endpoints.at(server.url))
+        await get(transport, server.url)
+        await transport.aclose()
+    assert b"Accept-Encoding: gzip\r\n" in server.heads[0]
+
+
+@pytest.mark.parametrize("coding", ["gzip, gzip", "gzip,gzip,gzip", "deflate", "br", "zstd", "x"])
+async def test_only_one_coding_is_undone(coding: str) -> None:
+    twice = gzipped(gzipped(b"{}"))
+    with pytest.raises(ProtocolError, match="coded"):
+        await answered(reply(headers={"Content-Encoding": coding}, body=twice))
+
+
+async def test_what_inflates_without_end_is_given_up_at_the_limit() -> None:
+    bomb = gzipped(bytes(64 << 20))
+    assert len(bomb) < 100_000
+    coded = reply(headers={"Content-Encoding": "gzip"}, body=bomb)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ProtocolError, match="long"):
+            await answered(coded)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * module.LARGEST_ANSWER
+
+
+async def test_what_is_behind_a_compressed_answer_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LARGEST_ANSWER", 100_000)
+    for extra, fits in ((1000, True), (200_000, False)):
+        coded = reply(headers={"Content-Encoding": "gzip"}, body=gzipped(b"{}") + bytes(extra))
+        if fits:
+            assert (await answered(coded)).body == b"{}"
+        else:
+            with pytest.raises(ProtocolError, match="long"):
+                await answered(coded)
+
+
+@pytest.mark.parametrize("body", [b"not gzip at all", gzipped(b"x" * 99)[:12] + b"y" * 50])
+async def test_what_cannot_be_inflated(body: bytes) -> None:
+    with pytest.raises(ProtocolError, match="decompressed"):
+        await answered(reply(headers={"Content-Encoding": "gzip"}, body=body))
+
+
+async def endlessly(begin: bytes, again: bytes, every: float) -> tuple[Exception, float]:
+    """Served an answer that begins so and goes on for ever, by a client; what it raises and the longest
+    time in which nothing else had its turn."""
+    stalled = 0.0
+    caught: Exception | None = None
+
+    async def serve(stream: trio.SocketStream) -> None:
+        async with stream:
+            await stream.receive_some(65536)
+            await stream.send_all(begin)
+            with suppress(trio.BrokenResourceError):
+                while True:
+                    await stream.send_all(again)
+                    await trio.sleep(every)
+
+    async def watch() -> None:
+        nonlocal stalled
+        while True:
+            before = trio.current_time()
+            await trio.sleep(0.005)
+            stalled = max(stalled, trio.current_time() - before - 0.005)
+
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(trio.serve_listeners, serve, listeners)
+        nursery.start_soon(watch)
+        url = f"http://127.0.0.1:{listeners[0].socket.getsockname()[1]}"
+        transport = Transport(Endpoints.at(url))
+        with trio.fail_after(10):
+            try:
+                await get(transport, url)
+            except IcloudfsError as error:
+                caught = error
+        await transport.aclose()
+        nursery.cancel_scope.cancel()
+    assert caught is not None
+    return caught, stalled
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+async def test_an_answer_that_trickles_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "WHOLE_ANSWER_TIMEOUT", 0.5)
+    error, _ = await endlessly(CHUNKED, b"1\r\nx\r\n", every=0.02)
+    assert isinstance(error, Offline)
+    assert "in time" in str(error)
+
+
+async def test_an_answer_that_pours_for_ever() -> None:
+    for again in (b"1\r\nx\r\n" * 20_000, b"2000\r\n" + b"x" * 0x2000 + b"\r\n"):
+        error, stalled = await endlessly(CHUNKED, again, every=0)
+        assert isinstance(error, ProtocolError)
+        assert stalled < 0.5, "others have their turn"
+
+
+async def test_answers_that_are_none_yet_have_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    interim = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
+    error, stalled = await endlessly(interim, interim * 5000, every=0)
+    assert isinstance(error, Dropped)
+    assert stalled < 0.5
+    error, _ = await endlessly(interim, interim, every=0.01)
+    assert isinstance(error, Dropped)
+    monkeypatch.setattr(module, "HEAD_TIMEOUT", 0.3)
+    error, _ = await endlessly(b"HTTP/1.1 200 OK\r\n", b"X", every=0.02)
+    assert isinstance(error, Offline)
+    some = interim * MOST_INTERIM + reply(body=b"{}")
+    assert (await answered(some)).body == b"{}"
+
+
+async def test_a_head_that_never_ends_is_no_content(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "HEAD_TIMEOUT", 0.2)
+    async with loopback(lambda _: b"HTTP/1.1 200 OK\r\n", stall=True) as server:
+        transport = Transport(Endpoints.at(server.url))
+        with raising_offline("in time"), trio.fail_after(3):
+            async with transport.stream(server.url, Session(), headers={}, idle_timeout=30):
+                pass
         await transport.aclose()
 
 

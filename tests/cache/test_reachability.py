@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from icloudfs.cache.reachability import PATIENCE, Reachability
+from icloudfs.cache.reachability import LONGEST_THROTTLE, PATIENCE, Reachability
 from icloudfs.errors import Offline, Throttled
 
 
@@ -43,3 +43,14 @@ async def test_who_is_asked_to_wait_waits(autojump_clock: MockClock) -> None:
     await network.wait_until_welcome(began + 30)
     assert trio.current_time() == pytest.approx(began + 5)
     await network.wait_until_welcome(began)
+
+
+async def test_a_reader_tries_again_after_a_minute_whatever_is_asked(
+    autojump_clock: MockClock,
+) -> None:
+    network = Reachability()
+    network.slow_down(10**9)
+    with pytest.raises(Throttled):
+        await network.wait_until_welcome(trio.current_time() + LONGEST_THROTTLE - 1)
+    await network.wait_until_welcome(trio.current_time() + LONGEST_THROTTLE + 1)
+    assert not network.is_troubled

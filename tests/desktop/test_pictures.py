@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import struct
+import tracemalloc
+
 import pytest
 
 from icloudfs.desktop.pictures import MOST_XATTR, SIDE, pngs, upright_jpeg
@@ -57,3 +60,21 @@ def test_half_a_picture_is_none() -> None:
     whole = jpeg(1024, 768, noisy=True)
     with pytest.raises(ContentError):
         pngs(whole[: len(whole) // 2], [{}])
+
+
+def claiming(width: int, height: int) -> bytes:
+    """A JPEG of little content whose head tells of so many pixels."""
+    small = jpeg(16, 16)
+    at = small.index(b"\xff\xc0") + 5
+    return small[:at] + struct.pack(">HH", height, width) + small[at + 4 :]
+
+
+@pytest.mark.parametrize("size", [(5001, 4000), (12_000, 7000), (65_500, 65_500)])
+def test_a_small_picture_of_many_pixels_is_not_drawn(size: tuple[int, int]) -> None:
+    tracemalloc.start()
+    for draw in (upright_jpeg, lambda jpeg: pngs(jpeg, [{}])):
+        with pytest.raises(ContentError):
+            draw(claiming(*size))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2_000_000

@@ -295,7 +295,7 @@ async def test_a_token_that_is_refused_twice(tmp_path: Path) -> None:
         {"name": "empty-page", "times": 20},
         {"name": "record-error", "times": 1},
         {"name": "try-again", "times": 2, "retry_after": 0.01},
-        {"name": "status", "status": 503, "times": 2, "retry_after": 0},
+        {"name": "status", "status": 503, "times": 2, "retry_after": 0.01},
         {"name": "drop", "times": 1},
         {"name": "zone-error", "times": 1},
     ],

@@ -171,7 +171,8 @@ async def test_records_that_are_refused_are_asked_for_until_they_come(tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "fault", [("try-again", {"retry_after": 0.01}), ("status", {"status": 503, "retry_after": 0})]
+    "fault",
+    [("try-again", {"retry_after": 0.01}), ("status", {"status": 503, "retry_after": 0.01})],
 )
 async def test_a_busy_icloud_is_waited_for(
     tmp_path: Path, fault: tuple[str, dict[str, Any]]
