@@ -151,6 +151,12 @@ class StateDamaged(IcloudfsError):
     hint = "Move it away and run 'icloudfs sync': nothing in iCloud is lost with it."
 
 
+class StateUnreachable(StateDamaged):
+    """The disk does not give or take the database now; with the disk, it is all right again."""
+
+    hint = "Check its directory, the disk and the permissions."
+
+
 class ConfigError(IcloudfsError):
     """An option, an environment variable or the config file is wrong."""
 

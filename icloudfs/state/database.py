@@ -7,11 +7,13 @@ process apart. A write runs in a thread, as one transaction; small indexed reads
 
 from __future__ import annotations
 
+import copy
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NoReturn, Self, TypeVar
 
 import apsw
 import trio
@@ -19,8 +21,17 @@ from outcome import Error, Outcome, Value
 
 from icloudfs import ours
 from icloudfs.apple.session import stem
-from icloudfs.errors import DiskFull, IcloudfsError, StateDamaged, StateTooNew
+from icloudfs.aside import is_over
+from icloudfs.errors import (
+    DiskFull,
+    IcloudfsError,
+    StateDamaged,
+    StateTooNew,
+    StateUnreachable,
+)
 from icloudfs.state import schema
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -49,25 +60,82 @@ def told(path: Path) -> Iterator[None]:
     """What can go wrong with the file, in words: DiskFull, StateDamaged, or IcloudfsError."""
     try:
         yield
-    except apsw.FullError:
-        raise DiskFull(f"The disk with the state database {path} is full.") from None
-    except apsw.BusyError:
-        raise IcloudfsError(
-            f"Another process has been writing to the state database {path} for too long.",
-            hint="Try again when it is done.",
-        ) from None
-    except (apsw.NotADBError, apsw.CorruptError) as error:
-        raise StateDamaged(f"The state database {path} is damaged: {error}.") from error
-    except (apsw.CantOpenError, apsw.IOError, apsw.ReadOnlyError, apsw.PermissionsError) as error:
-        raise StateDamaged(
-            f"The state database {path} cannot be opened or written: {error}.",
-            hint="Check its directory, the disk and the permissions.",
-        ) from error
-    except OSError as error:
-        raise StateDamaged(
-            f"The state database {path} cannot be made: {error.strerror or error}.",
-            hint="Check its directory, or choose another --cookie-directory.",
-        ) from error
+    except (apsw.Error, OSError) as error:
+        known = _known(path, error)
+        if known is None:
+            raise
+        raise known from error
+
+
+def trouble(path: Path) -> IcloudfsError | None:
+    """What is wrong with the database, as far as anybody of this process has met it; None after a write that
+    went well, unless it is damaged."""
+    return _troubles.get(os.path.realpath(path)) if _troubles else None
+
+
+_troubles: dict[str, IcloudfsError] = {}
+"""By the path as SQLite has it, without links."""
+
+
+def _known(path: Path, error: Exception) -> IcloudfsError | None:
+    """The error in words, and noted; None if it is the program's, not the file's."""
+    known = _sentence(path, error)
+    if isinstance(known, StateDamaged | DiskFull):
+        _troubles.setdefault(os.path.realpath(path), known)
+    return known
+
+
+def _sentence(path: Path, error: Exception) -> IcloudfsError | None:
+    match error:
+        case apsw.FullError():
+            return DiskFull(f"The disk with the state database {path} is full.")
+        case apsw.BusyError() | apsw.ProtocolError():
+            return IcloudfsError(
+                f"Another process has been writing to the state database {path} for too long.",
+                hint="Try again when it is done.",
+            )
+        case apsw.NotADBError() | apsw.CorruptError():
+            return StateDamaged(f"The state database {path} is damaged: {error}.")
+        case apsw.CantOpenError() | apsw.IOError() | apsw.ReadOnlyError() | apsw.PermissionsError():
+            return StateUnreachable(
+                f"The state database {path} cannot be opened, read or written: {error}."
+            )
+        case OSError():
+            return StateUnreachable(
+                f"The state database {path} cannot be made: {error.strerror or error}.",
+                hint="Check its directory, or choose another --cookie-directory.",
+            )
+    return None
+
+
+class _Reading(apsw.Cursor):
+    """A cursor whose errors are told in words, wherever its rows are taken (a third of a microsecond a
+    query)."""
+
+    def execute(self, *arguments: Any, **options: Any) -> Self:
+        try:
+            super().execute(*arguments, **options)
+        except apsw.Error as error:
+            self._tell(error)
+        return self
+
+    def fetchone(self) -> Any:
+        try:
+            return super().fetchone()
+        except apsw.Error as error:
+            self._tell(error)
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        try:
+            yield from iter(super().__next__, None)
+        except apsw.Error as error:
+            self._tell(error)
+
+    def _tell(self, error: apsw.Error) -> NoReturn:
+        known = _known(Path(self.connection.filename), error)
+        if known is None:
+            raise error
+        raise known from error
 
 
 def connect(path: Path, *, write: bool) -> apsw.Connection:
@@ -82,6 +150,8 @@ def connect(path: Path, *, write: bool) -> apsw.Connection:
         connection = apsw.Connection(str(path), flags=flags)
         connection.set_busy_timeout(BUSY_TIMEOUT)
         _configure(connection)
+    if not write:
+        connection.cursor_factory = _Reading
     return connection
 
 
@@ -163,6 +233,19 @@ def _configure(connection: apsw.Connection) -> None:
     connection.pragma("temp_store", "memory")
 
 
+_OF_THE_DISK = (
+    apsw.FullError,
+    apsw.IOError,
+    apsw.CantOpenError,
+    apsw.ReadOnlyError,
+    apsw.BusyError,
+    apsw.NotADBError,
+    apsw.CorruptError,
+    apsw.NoMemError,
+)
+"""After these SQLite gives up all that was not committed."""
+
+
 class _Write(Generic[T]):
     """A transaction that waits for its turn, and what came of it."""
 
@@ -179,9 +262,9 @@ class _Write(Generic[T]):
         connection.execute("SAVEPOINT one")
         try:
             self._outcome = Value(self._transaction(connection))
-        except apsw.Error:
-            raise  # it is the disk's, and everybody's
         except Exception as error:
+            if isinstance(error, _OF_THE_DISK) or not connection.in_transaction:
+                raise  # it is everybody's
             connection.execute("ROLLBACK TO one")
             self._outcome = Error(error)
         connection.execute("RELEASE one")
@@ -189,9 +272,13 @@ class _Write(Generic[T]):
     def finish(self, failed: BaseException | None) -> None:
         """On the event loop: the group is committed, or has ``failed`` as a whole."""
         if failed is not None:
-            self._outcome = Error(failed)
+            # Each its own: one error raised in several tasks would mix their tracebacks.
+            self._outcome = Error(copy.copy(failed) if isinstance(failed, Exception) else failed)
         elif self._then is not None and isinstance(self._outcome, Value):
-            self._then(self._outcome.value)
+            try:
+                self._then(self._outcome.value)
+            except Exception as error:
+                self._outcome = Error(error)
         self.done.set()
 
     def result(self) -> T:
@@ -217,6 +304,8 @@ class Database:
         self.reader = connect(path, write=False)
         self._waiting: list[_Write[Any]] = []
         self._lock = trio.Lock()
+        self._has_written = False
+        """Whether the last group changed anything: a disk is not asked for less."""
 
     async def write(
         self,
@@ -228,6 +317,7 @@ class Database:
         ``then`` is called with its result on the event loop, in the order of the transactions. Once
         it is the transaction's turn it is not to be cancelled: the thread is always waited for. Raises
         what the transaction raises, and what ``told`` raises; the database is then as it was before.
+        What ``then`` raises is raised as well, and here alone: what was written stays.
         """
         mine = _Write(transaction, then)
         self._waiting.append(mine)
@@ -244,13 +334,18 @@ class Database:
         return mine.result()
 
     async def _write_waiting(self) -> None:
-        group, self._waiting = self._waiting[:_TOGETHER], self._waiting[_TOGETHER:]
+        # One by one where a page is damaged: only who needs it fails.
+        most = _TOGETHER if self.trouble is None else 1
+        group, self._waiting = self._waiting[:most], self._waiting[most:]
         failed: BaseException | None = None
         try:
             with trio.CancelScope(shield=True):  # the others' transactions are in it, too
                 await trio.to_thread.run_sync(self._run, group)
         except BaseException as error:
             failed = error
+        else:
+            if _troubles and self._has_written:
+                self._went_well()
         for write in group:
             write.finish(failed)
 
@@ -290,19 +385,40 @@ class Database:
 
     def _run(self, group: Sequence[_Write[Any]]) -> None:
         with told(self.path):
+            if self._writer.in_transaction:  # which could not be undone when it failed
+                self._writer.execute("ROLLBACK")
             # IMMEDIATE: a transaction that first reads and then finds another process's write in its
             # way could only be thrown away.
             self._writer.execute("BEGIN IMMEDIATE")
+            before = self._writer.total_changes()
             try:
                 for write in group:
                     write.run(self._writer)
                 self._writer.execute("COMMIT")
+                self._has_written = self._writer.total_changes() != before
             except BaseException:
-                if self._writer.in_transaction:
-                    self._writer.execute("ROLLBACK")
+                with suppress(apsw.Error):
+                    if self._writer.in_transaction:
+                        self._writer.execute("ROLLBACK")
                 raise
+
+    def _went_well(self) -> None:
+        """A disk that took a write is well again; a page that is damaged stays so."""
+        known = self.trouble
+        if known is not None and isinstance(known, DiskFull | StateUnreachable):
+            del _troubles[os.path.realpath(self.path)]
+            is_over(known)
+            log.info("The state database %s can be written again", self.path)
+
+    @property
+    def trouble(self) -> IcloudfsError | None:
+        """What is wrong with it (``trouble``)."""
+        return trouble(self.path)
 
     def close(self) -> None:
         """Close both connections. The WAL is folded back into the database if nobody else reads."""
-        self.reader.close()
-        self._writer.close()
+        for connection in (self.reader, self._writer):
+            try:
+                connection.close()
+            except apsw.Error as error:
+                log.warning("The state database %s could not be closed: %s", self.path, error)
