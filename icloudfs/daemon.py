@@ -14,11 +14,12 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import trio
 
+from icloudfs.aside import keep_going, say
 from icloudfs.config import Settings
 from icloudfs.control import messages
 from icloudfs.desktop.desktop import Desktop
@@ -137,15 +138,16 @@ class _Mount:
         async with trio.open_nursery() as nursery:
 
             def mounted() -> None:
-                nursery.start_soon(self._keep_going, self._tell_kernel)
-                nursery.start_soon(self._keep_going, self._schedule.run)
-                nursery.start_soon(self._keep_going, self._stay_signed_in)
-                nursery.start_soon(self._keep_going, self._neighbours.run)
+                pause = min(self._interval, _PAUSE_AFTER_BUG)
+                nursery.start_soon(keep_going, self._tell_kernel, pause)
+                nursery.start_soon(keep_going, self._schedule.run, pause)
+                nursery.start_soon(keep_going, self._stay_signed_in, pause)
+                nursery.start_soon(keep_going, self._neighbours.run, pause)
                 if self._seeder is not None:
-                    nursery.start_soon(self._keep_going, self._seeder.run)
+                    nursery.start_soon(keep_going, self._seeder.run, pause)
                 if self._service.is_watched:
-                    nursery.start_soon(self._keep_going, self._attend)
-                    nursery.start_soon(self._keep_going, self._tell_standing)
+                    nursery.start_soon(keep_going, self._attend, pause)
+                    nursery.start_soon(keep_going, self._tell_standing, pause)
                 ready()
 
             await mounting.serve(
@@ -189,17 +191,6 @@ class _Mount:
                 await self._notice.trust_ends(trust.until, trust.complaint(now))
             await trio.sleep(_LOOK_AT_TRUST)
 
-    async def _keep_going(self, task: Callable[[], Awaitable[None]]) -> None:
-        """A bug in what runs beside the mount must not take the mount away: note it, begin again."""
-        while True:
-            try:
-                with one_error():
-                    await task()
-                return
-            except Exception:
-                log.exception("%s failed in an unforeseen way", task.__qualname__)
-                await trio.sleep(min(self._interval, _PAUSE_AFTER_BUG))
-
     async def _tell_kernel(self) -> None:
         directory, stage = self._library.directory, self._operations.stage
         async with acting(stage) as actor:
@@ -209,7 +200,11 @@ class _Mount:
                     # A program that hears of a photo looks for its thumbnail, and only then.
                     with trio.move_on_after(_THUMBNAIL_FIRST):
                         await self._seeder.laid_before_told(changes)
-                await kernel.apply(changes)
+                try:
+                    await kernel.apply(changes)
+                except Exception as error:
+                    say(error, "telling the kernel")
+                    await kernel.forget(changes)
                 self._standing.changed(changes)
                 if self._seeder is not None:
                     self._seeder.changed(changes)

@@ -36,6 +36,7 @@ from icloudfs.apple.retry import busy
 from icloudfs.apple.session import Session, SessionStore, TrustRenewal, now_ms
 from icloudfs.apple.signin import Challenge, Code, CodeSource, PasswordSource
 from icloudfs.apple.transport import Answer, Meter, Transport
+from icloudfs.aside import aside
 from icloudfs.errors import (
     AccountLocked,
     ConfigError,
@@ -893,7 +894,7 @@ class ICloud:
     def _start(self, task: Callable[..., Awaitable[None]], *arguments: object) -> None:
         if self._nursery is None:
             raise RuntimeError("ICloud must be entered with 'async with' first")
-        self._nursery.start_soon(task, *arguments)
+        self._nursery.start_soon(aside, task, *arguments)
 
     def _save_now_and_then(self) -> None:
         if trio.current_time() - self._saved_at >= _COOKIE_SAVES:

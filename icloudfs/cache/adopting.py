@@ -128,7 +128,11 @@ class Adoption:
         return aside
 
     def _go_on(self, fetch: Fetch) -> None:
-        fetch.go_on(contents.get(self._database.reader, fetch.file.checksum))
+        row = None
+        try:
+            row = contents.get(self._database.reader, fetch.file.checksum)
+        finally:
+            fetch.go_on(row)
 
     async def _bring(self, coming: _Coming, how: How, adopted: Adopted) -> bool:
         arrival, part = coming

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import islice
@@ -21,6 +21,7 @@ from pathlib import Path
 
 import trio
 
+from icloudfs.aside import aside, keep_going
 from icloudfs.cache.adopting import Adopted, Adoption
 from icloudfs.cache.bringing import Arrival, How
 from icloudfs.cache.eviction import Room, bytes_of
@@ -60,6 +61,9 @@ _LAST_WORDS = 10.0
 
 _DISK_TO_SPARE = 1 << 30
 """Bytes of the disk that are not filled with what nobody has asked for."""
+
+_REST = 10.0
+"""Seconds until a task that failed in an unforeseen way is begun again."""
 
 _PAGE = 500
 """Rows that are looked through at once."""
@@ -131,9 +135,9 @@ class Cache:
         try:
             async with trio.open_nursery() as nursery:
                 self._begin(nursery)
-                nursery.start_soon(self._ledger.keep_ranges)
-                nursery.start_soon(self._ledger.keep_access_times)
-                nursery.start_soon(self._sweep, unclean or not known)
+                nursery.start_soon(keep_going, self._ledger.keep_ranges, _REST)
+                nursery.start_soon(keep_going, self._ledger.keep_access_times, _REST)
+                nursery.start_soon(aside, self._sweep, unclean or not known)
                 task_status.started()
                 await trio.sleep_forever()
         finally:
@@ -168,7 +172,7 @@ class Cache:
     async def _record_everything(self) -> None:
         for fetch in list(self._fetches.values()):
             if fetch.holding.verified:
-                await _as_far_as_the_disk_lets(fetch.holding.keep)
+                await aside(fetch.holding.keep)
             await record(fetch.holding)
             self._put_away(fetch)
         await self._ledger.record()
@@ -178,7 +182,7 @@ class Cache:
         except IcloudfsError as error:
             log.warning("What lies in the cache is looked through at the next start: %s", error)
         else:
-            await trio.to_thread.run_sync(self.places.leave)
+            await aside(trio.to_thread.run_sync, self.places.leave)
 
     @property
     def tree(self) -> Directory:
@@ -409,6 +413,7 @@ class Cache:
         if self._room.is_leaving(file.checksum):
             row = None
         holding = Holding(self.places, self.database, file)
+        holding.on_lost = self._room.left
         unread = self._rules.strict and file.checksum not in self._checked
         holding.take_up(row, check=unread)
         self._put_right(row, holding)
@@ -424,8 +429,8 @@ class Cache:
 
     def _put_right(self, row: Content | None, holding: Holding) -> None:
         """The disk may hold less or more of a content than its row said."""
-        expected = bytes_of(row) if row is not None else 0
-        self._room.arrived(0, holding.counted - expected)
+        holding.in_row = bytes_of(row) if row is not None else 0
+        self._room.arrived(0, holding.counted - holding.in_row)
         if holding.row_is_wrong:
             self._ledger.note(holding)
         if row is not None and row.imported and not holding.is_here:
@@ -436,8 +441,9 @@ class Cache:
         """Nobody has it open: let go of it, once what is here is recorded."""
         if self._fetches.get(fetch.file.checksum) is not fetch:
             return
-        if self._nursery is not None and fetch.holding.row_is_wrong:
-            self._nursery.start_soon(self._record_and_put_away, fetch)
+        is_being_recorded = fetch.holding.lock.locked()
+        if self._nursery is not None and (fetch.holding.row_is_wrong or is_being_recorded):
+            self._nursery.start_soon(aside, self._record_and_put_away, fetch)
         else:
             self._put_away(fetch)
 
@@ -451,19 +457,14 @@ class Cache:
         del self._fetches[fetch.file.checksum]
         if self._rules.strict and fetch.holding.whole:
             self._checked.add(fetch.file.checksum)
+        if fetch.holding.row_is_wrong:
+            # It could not be recorded: what counts from now on is what the row says, right or wrong.
+            self._room.left(fetch.holding.counted - fetch.holding.in_row)
         fetch.holding.close()
         if self._nursery is None:
             return
         if self._room.is_to_be_dropped(fetch.file.checksum):
             drop = partial(self._room.drop_what_was_held, fetch.file.checksum)
-            self._nursery.start_soon(_as_far_as_the_disk_lets, drop)
+            self._nursery.start_soon(aside, drop)
         if self._room.is_exceeded:
-            self._nursery.start_soon(_as_far_as_the_disk_lets, self._room.shrink)
-
-
-async def _as_far_as_the_disk_lets(tidy_up: Callable[[], Awaitable[None]]) -> None:
-    """Nobody waits for it, and the cache does not end over it: the next occasion comes."""
-    try:
-        await tidy_up()
-    except (OSError, IcloudfsError) as error:
-        log.warning("Room could not be made in the cache: %s", error)
+            self._nursery.start_soon(aside, self._room.shrink)

@@ -22,8 +22,11 @@ from pathlib import Path
 import apsw
 import trio
 
+from icloudfs.aside import say
+from icloudfs.cache.holding import storage_error
 from icloudfs.cache.ledger import Ledger
 from icloudfs.cache.places import Places
+from icloudfs.errors import DiskFull, StateDamaged
 from icloudfs.state import contents
 from icloudfs.state.contents import Content
 from icloudfs.state.database import Database
@@ -60,9 +63,13 @@ class Room:
         self.used = await self._database.write(contents.cached_bytes)
 
     async def expect(self, size: int) -> None:
-        """``size`` bytes are on their way: make room for them."""
+        """``size`` bytes are on their way: make room for them. While the state cannot be written, as much as
+        can be made so: what is read comes first."""
         self._expected += size
-        await self.shrink()
+        try:
+            await self.shrink()
+        except (DiskFull, StateDamaged) as error:
+            say(error, "making room")
 
     def arrived(self, expected: int, new: int) -> None:
         """``expected`` bytes of those on their way came, or never will; ``new`` ones are on disk."""
@@ -105,7 +112,12 @@ class Room:
 
     async def drop_what_was_held(self, checksum: str) -> None:
         """Its last holder has let go of a content that ``is_to_be_dropped``."""
-        await self.drop([checksum], entirely=self._to_drop.pop(checksum, False))
+        entirely = self._to_drop.pop(checksum, False)
+        try:
+            await self.drop([checksum], entirely=entirely)
+        except Exception:
+            self._to_drop.setdefault(checksum, entirely)  # for the next time that it is let go of
+            raise
 
     def is_to_be_dropped(self, checksum: str) -> bool:
         """Whether the content goes as soon as nobody holds it."""
@@ -147,13 +159,26 @@ class Room:
             # To the end, also if the caller is cancelled: a row without its file is set right only
             # when somebody opens it.
             with trio.CancelScope(shield=True):
-                await self._database.write(
-                    partial(_forget, checksums=list(leaving), entirely=entirely)
-                )
-                await trio.to_thread.run_sync(_unlink, list(leaving.values()))
+                await self._forget_and_unlink(leaving, entirely)
+        except Exception:
+            # The rows count them still; those files are the next to go, again.
+            self.left(-sum(bytes_of(row) for row in rows if row.checksum in leaving))
+            raise
         finally:
             self._leaving -= leaving.keys()
         return len(leaving), sum(bytes_of(row) for row in rows if row.checksum in leaving)
+
+    async def _forget_and_unlink(self, leaving: dict[str, Path], entirely: bool) -> None:
+        forget = partial(_forget, checksums=list(leaving), entirely=entirely)
+        unlink = partial(trio.to_thread.run_sync, _unlink, list(leaving.values()))
+        try:
+            await self._database.write(forget)
+        except DiskFull:
+            # The state may be on the disk that is to have room.
+            await unlink()
+            await self._database.write(forget)
+        finally:
+            await unlink()
 
     async def _oldest(self, wanted: int) -> list[Content]:
         held = frozenset(self._held())
@@ -178,10 +203,16 @@ class Room:
         for content in oldest:
             if content.checksum in held:
                 continue
-            leaving[content.checksum] = self._places.next_leaving()
-            if content.path and not content.imported:
-                with suppress(FileNotFoundError):
-                    self._places.absolute(content.path).rename(leaving[content.checksum])
+            way_out = self._places.next_leaving()
+            try:
+                if content.path and not content.imported:
+                    self._places.absolute(content.path).rename(way_out)
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                say(storage_error(error), "making room")
+                continue
+            leaving[content.checksum] = way_out
             self.left(bytes_of(content))
         return leaving
 

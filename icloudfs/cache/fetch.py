@@ -31,7 +31,8 @@ import apsw
 import msgspec
 import trio
 
-from icloudfs.cache.holding import Holding
+from icloudfs.aside import aside, say
+from icloudfs.cache.holding import Holding, storage_error
 from icloudfs.cache.pull import HOLD, Means, Pull
 from icloudfs.cache.ranges import RangeSet
 from icloudfs.cache.readahead import LARGEST_WINDOW, Place
@@ -335,7 +336,7 @@ class Fetch:
             is_wanted=self._is_wanted,
         )
         self._pulls.append(pull)
-        self._nursery.start_soon(self._carry_through, pull)
+        self._nursery.start_soon(aside, self._carry_through, pull)
 
     def _free_until(self, offset: int) -> int:
         """Up to where nothing from ``offset`` on is here, or on its way."""
@@ -379,17 +380,25 @@ class Fetch:
             self._pulls.remove(pull)
         try:
             await self._after(pull, error)
-        except Exception as unforeseen:
-            log.exception("What came of %s could not be kept", self.file.checksum)
-            self._fail(ContentError(f"What came could not be kept: {unforeseen!r}"))
+        except Exception as unkept:
+            self._could_not_keep(unkept)
         finally:
             self._notice_if_left_alone()
+
+    def _could_not_keep(self, error: Exception) -> None:
+        """The disk or the state took no note of what came: who waits hears of it, and it is noted later."""
+        told = storage_error(error) if isinstance(error, OSError) else error
+        say(told, f"keeping {self.file.checksum}")
+        if not isinstance(told, IcloudfsError):
+            told = ContentError(f"What came could not be kept: {told!r}")
+        self._fail(told)
+        self._means.ledger.note(self.holding)
 
     def _arrived(self) -> None:
         self._wake_satisfied()
         if not self._is_hashing:
             self._is_hashing = True
-            self._nursery.start_soon(self._hash_what_is_here)
+            self._nursery.start_soon(aside, self._hash_what_is_here)
 
     async def _hash_what_is_here(self) -> None:
         """Beside the pulls, so that little is left to do when the last byte comes."""
@@ -437,7 +446,7 @@ class Fetch:
         )
         if about_content:
             # Gigabytes that came well are not thrown away for one bad answer.
-            await self._note_error(told)
+            await aside(self._note_error, told)
 
     def _in_other_words(self, error: Exception) -> Exception:
         size, checksum = self.file.size, self.file.checksum
@@ -473,7 +482,7 @@ class Fetch:
     def _check_if_complete(self) -> None:
         """Nothing is left to fetch, as after a kill between the last byte and the check."""
         if self._is_complete:
-            self._nursery.start_soon(self._verify_alone)
+            self._nursery.start_soon(aside, self._verify_alone)
             # From here on, not only once the task has begun.
             self._busy = True
 
@@ -482,9 +491,8 @@ class Fetch:
         try:
             await self._verify()
             self._work_on()
-        except Exception as unforeseen:
-            log.exception("%s could not be verified", self.file.checksum)
-            self._fail(ContentError(f"It could not be verified: {unforeseen!r}"))
+        except Exception as unkept:
+            self._could_not_keep(unkept)
         finally:
             self._notice_if_left_alone()
 

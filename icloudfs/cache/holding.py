@@ -91,6 +91,11 @@ class Holding:
         self._can_ask_not_to_wait = True
         self._recorded: list[tuple[int, int]] | None = []
         """What the row says; None if it says something that is not so."""
+        self._is_closed = False
+        self.in_row = 0
+        """Bytes that count by what the row says."""
+        self.on_lost: Callable[[int], None] = _tell_nobody
+        """Told of bytes that count no more, as the disk lost them."""
 
     # -- opening ---------------------------------------------------------------------------------
 
@@ -172,7 +177,8 @@ class Holding:
     @property
     def row_is_wrong(self) -> bool:
         """Whether ``record`` has something to put right."""
-        return not self.whole and self._in_place is None and self._recorded != list(self.present)
+        is_right = self.whole or self._in_place is not None or self._is_closed
+        return not is_right and self._recorded != list(self.present)
 
     @property
     def counted(self) -> int:
@@ -223,10 +229,13 @@ class Holding:
 
     async def write(self, start: int, blocks: Sequence[bytes]) -> int:
         """Put ``blocks`` at ``start``; how many bytes that added. Raises DiskFull, CacheUnusable."""
+        generation = self.generation
         try:
             await trio.to_thread.run_sync(self._write, start, blocks)
         except OSError as error:
             raise storage_error(error) from error
+        if self.generation != generation:
+            return 0  # the file was given up meanwhile
         return self.present.add(start, start + sum(map(len, blocks)))
 
     def _write(self, start: int, blocks: Sequence[bytes]) -> None:
@@ -235,12 +244,13 @@ class Holding:
                 part = self._places.new_part(self.checksum)
                 self._fd = _open_new(self._places.absolute(part))
                 self.part = part
-        if os.fstat(self._fd).st_size != self.size:
-            os.ftruncate(self._fd, self.size)
+            fd = self._fd
+        if os.fstat(fd).st_size != self.size:
+            os.ftruncate(fd, self.size)
         for block in blocks:
             rest = memoryview(block)
             while rest:
-                written = os.pwrite(self._fd, rest, start)
+                written = os.pwrite(fd, rest, start)
                 rest = rest[written:]
                 start += written
 
@@ -264,17 +274,34 @@ class Holding:
         return begun.reached > before
 
     async def record(self) -> None:
-        """Make the row say what is here: the bytes first, then the ranges. Raises OSError, apsw.Error."""
+        """Make the row say what is here: the bytes first, then the ranges. Raises OSError and the errors of
+        the database; the row is behind then, as it was."""
         async with self.lock:
             if not self.row_is_wrong:
                 return
             ranges = list(self.present)
             if ranges:
-                await trio.to_thread.run_sync(os.fdatasync, self._fd)
+                await self._sync()
                 await self._database.write(self._save_ranges(ranges))
             else:
                 await self._database.write(self._forget)
             self._recorded = ranges
+            self.in_row = sum(stop - start for start, stop in ranges)
+
+    async def _sync(self) -> None:
+        """What was written is on the disk. Raises OSError, and then nothing of it is here any more: the
+        kernel says once that it could not write, and calls the pages written from then on."""
+        generation = self.generation
+        try:
+            await trio.to_thread.run_sync(os.fdatasync, self._fd)
+        except OSError:
+            if self.generation == generation:
+                self.on_lost(self.present.total)
+                fd, part = self._fd, self._places.absolute(self.part)
+                self.let_go()
+                with suppress(OSError):
+                    await trio.to_thread.run_sync(_unlink, part, fd)
+            raise
 
     def _save_ranges(self, ranges: list[tuple[int, int]]) -> _Change:
         path = self.part
@@ -318,18 +345,20 @@ class Holding:
         async with self.lock:
             if self.whole:
                 return
-            assert self._proof is not None
+            if self._proof is None:  # given up meanwhile, by ``record``
+                raise CacheUnusable("The cache directory cannot be written: what came was lost.")
             try:
                 if self._in_place is not None:
                     await self._database.write(self._believe(self._in_place, self._proof))
                 else:
                     # On the disk before the row says so: a power cut must not leave zeros with our
                     # word on.
-                    await trio.to_thread.run_sync(os.fdatasync, self._fd)
+                    await self._sync()
                     await self._publish(self._proof.found, self._proof.by_checksum)
             except OSError as error:
                 raise storage_error(error) from error
             self.whole = True
+            self.in_row = self.size
             self.is_doubted = False
             self._in_place = None
 
@@ -360,7 +389,13 @@ class Holding:
             if not _is_at(content, self._fd):  # as after a commit that failed
                 move(part, content)
 
-        await self._database.write(publish)
+        try:
+            await self._database.write(publish)
+        except Exception:
+            # What is recorded of it, and the next try, look for it where it was.
+            with suppress(OSError):
+                await trio.to_thread.run_sync(_take_back, content, part, self._fd)
+            raise
 
     async def discard(self, reason: str | None) -> None:
         """Throw away what is here; with a ``reason``, the content counts as failed."""
@@ -371,6 +406,7 @@ class Holding:
                 await trio.to_thread.run_sync(_destroy, fd, part)
             await self._database.write(self._failed(reason) if reason else self._forget)
             self._recorded = []
+            self.in_row = 0
 
     def _failed(self, reason: str) -> _Change:
         return lambda connection: contents.set_failed(connection, self.checksum, self.size, reason)
@@ -413,19 +449,31 @@ class Holding:
         return self._fd >= 0 and identity(os.fstat(self._fd)) == wanted
 
     def close(self) -> None:
-        """Close the file; nobody reads or writes it any more. An empty partial file is removed."""
+        """Close the file; nobody reads or writes it any more. A partial file is removed if it is empty, or
+        if no row tells what of it is good."""
+        is_untold = self.row_is_wrong and not self._recorded
+        self._is_closed = True
         self._close_file()
-        for fd in self._stale:
-            os.close(fd)
-        self._stale.clear()
-        if not self.whole and not self.present and self.part:
+        while self._stale:
+            _close(self._stale.pop())
+        if self.part and not self.whole and (is_untold or not self.present):
             with suppress(OSError):
                 self._places.absolute(self.part).unlink()
 
     def _close_file(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-        self._fd = -1
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            _close(fd)
+
+
+def _tell_nobody(lost: int) -> None:
+    """Nothing is counted."""
+
+
+def _close(fd: int) -> None:
+    """What NFS could not write it tells here; nothing is believed that was not synced before."""
+    with suppress(OSError):
+        os.close(fd)
 
 
 def identity(found: os.stat_result) -> str:
@@ -468,6 +516,11 @@ def _is_at(path: Path, fd: int) -> bool:
         return os.path.samestat(path.lstat(), os.fstat(fd))
     except FileNotFoundError:
         return False
+
+
+def _take_back(content: Path, part: Path, fd: int) -> None:
+    if _is_at(content, fd):
+        content.rename(part)
 
 
 def _unlink(path: Path, fd: int) -> None:

@@ -5,18 +5,14 @@ After a kill the bytes of at most the last second are fetched again.
 
 from __future__ import annotations
 
-import logging
 import time
 
-import apsw
 import trio
 
-from icloudfs.cache.holding import Holding
-from icloudfs.errors import IcloudfsError
+from icloudfs.aside import say
+from icloudfs.cache.holding import Holding, storage_error
 from icloudfs.state import contents
 from icloudfs.state.database import Database
-
-log = logging.getLogger(__name__)
 
 RECORD_EVERY = 1.0
 """Seconds between two records of the ranges of a content on its way."""
@@ -58,12 +54,14 @@ class Ledger:
             await self.write_access_times()
 
     async def record(self) -> None:
-        """Record all ranges now. What cannot be recorded is fetched again after a crash, no more."""
+        """Record all ranges now. What cannot be recorded waits for the next time, while it is open."""
         changed, self._changed = self._changed, set()
         for holding in changed:
-            await record(holding)
+            if not await record(holding):
+                self.note(holding)
 
     async def write_access_times(self) -> None:
+        """Write them, or keep them for the next time."""
         accessed, self._accessed = self._accessed, {}
         if not accessed:
             return
@@ -71,13 +69,19 @@ class Ledger:
             await self._database.write(
                 lambda connection: contents.touch(connection, accessed.items())
             )
-        except (apsw.Error, IcloudfsError) as error:
-            log.warning("Access times could not be written: %s", error)
+        except Exception as error:
+            self._accessed = accessed | self._accessed
+            say(error, "writing access times")
 
 
-async def record(holding: Holding) -> None:
-    """Bring the row of ``holding`` up to date, or log why not."""
+async def record(holding: Holding) -> bool:
+    """Bring the row of ``holding`` up to date, or say why not; whether it is."""
     try:
         await holding.record()
-    except (OSError, apsw.Error, IcloudfsError) as error:
-        log.warning("What is here of %s could not be recorded: %s", holding.checksum, error)
+    except OSError as error:
+        say(storage_error(error), "recording what is here")
+        return False
+    except Exception as error:
+        say(error, "recording what is here")
+        return False
+    return True

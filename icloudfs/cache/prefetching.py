@@ -17,6 +17,7 @@ from icloudfs.errors import (
     IcloudfsError,
     LoginNeeded,
     Offline,
+    StateDamaged,
     Throttled,
 )
 from icloudfs.progress import Progress, Report
@@ -25,7 +26,7 @@ from icloudfs.tree.directory import File
 MOST_LISTED = 10_000
 """Failures that are listed one by one; all are counted, and in the state."""
 
-_LOST_CAUSES = (LoginNeeded, DiskFull, CacheUnusable)
+_LOST_CAUSES = (LoginNeeded, DiskFull, CacheUnusable, StateDamaged)
 """What the next file would meet as well."""
 
 

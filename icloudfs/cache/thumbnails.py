@@ -20,6 +20,7 @@ import trio
 from cachetools import LRUCache, TTLCache
 
 from icloudfs.apple.records import Resource
+from icloudfs.aside import aside
 from icloudfs.cache.outcome import Outcome
 from icloudfs.cache.places import file_name
 from icloudfs.cache.reachability import Reachability
@@ -99,12 +100,14 @@ class Thumbnails:
         self._missing: TTLCache[str, str] = TTLCache(_REMEMBERED, _MISSING_FOR, trio.current_time)
         self._shelf_is_broken = False
         self._looked_through = trio.Event()
-        nursery.start_soon(self._look_through)
+        nursery.start_soon(aside, self._look_through)
 
     async def _look_through(self) -> None:
-        with suppress(OSError):  # whoever asks meets it again
-            await trio.to_thread.run_sync(self._shelf.load)
-        self._looked_through.set()
+        try:
+            with suppress(OSError):  # whoever asks meets it again
+                await trio.to_thread.run_sync(self._shelf.load)
+        finally:
+            self._looked_through.set()
 
     async def of(self, file: File) -> bytes:
         """Apple's small JPEG of what ``file`` shows.
@@ -135,7 +138,7 @@ class Thumbnails:
         outcome = self._under_way.get(file.checksum)
         if outcome is None:
             outcome = self._under_way[file.checksum] = Outcome()
-            self._nursery.start_soon(self._bring, file, outcome)
+            self._nursery.start_soon(aside, self._bring, file, outcome)
         else:
             self._turns.hasten(file.checksum)
         with trio.move_on_after(patience):

@@ -15,9 +15,10 @@ from cachetools import TTLCache
 from icloudfs.apple.decode import NOT_ANSWERED
 from icloudfs.apple.records import Asset, Master, Record, Refused, Resource, Zone
 from icloudfs.apple.wire import RETRYABLE_CODES
+from icloudfs.aside import aside
 from icloudfs.cache.outcome import Outcome
 from icloudfs.cache.source import NAMES_A_LOOKUP, Source
-from icloudfs.errors import ContentUnavailable, IcloudfsError, Offline, Throttled
+from icloudfs.errors import ContentUnavailable, Offline, Throttled
 from icloudfs.tree.directory import File
 
 FRESH = 300.0
@@ -81,7 +82,7 @@ class FreshURLs:
         url = _url(await self._resources(file), file)
         if not self._will_look_around:
             self._will_look_around = True
-            self._nursery.start_soon(self._look_around, file)
+            self._nursery.start_soon(aside, self._look_around, file)
         return url
 
     async def beside(self, file: File) -> Resources:
@@ -115,7 +116,7 @@ class FreshURLs:
             gathering.append(name)
         else:
             self._gathering[zone] = [name]
-            self._nursery.start_soon(self._look_up_soon, zone)
+            self._nursery.start_soon(aside, self._look_up_soon, zone)
         return outcome
 
     async def _look_around(self, file: File) -> None:
@@ -135,7 +136,8 @@ class FreshURLs:
         await _until_no_more_come(self._gathering[zone])
         names = self._gathering.pop(zone)
         for first in range(0, len(names), NAMES_A_LOOKUP):
-            self._nursery.start_soon(self._look_up, zone, names[first : first + NAMES_A_LOOKUP])
+            several = names[first : first + NAMES_A_LOOKUP]
+            self._nursery.start_soon(aside, self._look_up, zone, several)
 
     async def _look_up(self, zone: Zone, names: list[str]) -> None:
         failure: Exception = Offline("The look-up was stopped.")
@@ -155,7 +157,7 @@ class FreshURLs:
                     continue
                 try:
                     resources = _resources(records.get(name), name)
-                except IcloudfsError as error:
+                except Exception as error:
                     outcome.fail(error)
                 else:
                     self._fresh[zone, name] = resources

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import trio
 
+from icloudfs.aside import keep_going
 from icloudfs.control.messages import (
     Alive,
     Answer,
@@ -31,6 +32,9 @@ from icloudfs.progress import Report
 
 log = logging.getLogger(__name__)
 
+_REST = 10.0
+"""Seconds until a socket that failed is made anew."""
+
 Handler = Callable[[Request, Report], Awaitable[Any]]
 """Does what a request asks, telling its progress; returns JSON values."""
 
@@ -40,6 +44,22 @@ async def serve(
 ) -> None:
     """Answer requests on the socket ``path`` until cancelled. Whoever calls holds the writer's lock,
     so a socket that is there already was left by a process that died."""
+    try:
+        listeners = [await _listen(path)]
+        task_status.started()
+
+        async def answer() -> None:
+            await trio.serve_listeners(
+                partial(_answer_in_peace, handler),
+                [listeners.pop() if listeners else await _listen(path)],
+            )
+
+        await keep_going(answer, _REST)
+    finally:
+        _remove(path)
+
+
+async def _listen(path: Path) -> trio.SocketListener:
     _remove(path)
     listener = trio.socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     # Not by the umask, which is every thread's: directories that the cache makes at this moment could not
@@ -48,13 +68,7 @@ async def serve(
     with short(path) as name:
         await listener.bind(name)
     listener.listen()
-    task_status.started()
-    try:
-        await trio.serve_listeners(
-            partial(_answer_in_peace, handler), [trio.SocketListener(listener)]
-        )
-    finally:
-        _remove(path)
+    return trio.SocketListener(listener)
 
 
 def _remove(path: Path) -> None:

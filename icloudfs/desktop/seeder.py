@@ -21,6 +21,7 @@ import msgspec
 import trio
 from cachetools import TTLCache
 
+from icloudfs.aside import aside
 from icloudfs.desktop.desktop import Picture
 from icloudfs.desktop.niced import NicedThread
 from icloudfs.desktop.seeds import Drawn, Seed, Seeds
@@ -171,7 +172,7 @@ class Seeder:
     # -- the work --------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Seed until cancelled."""
+        """Seed until cancelled. Raises IcloudfsError if the desktop's cache, or ours, cannot be used."""
         self._thread = NicedThread()
         try:
             await self._thread.run(self._seeds.open)
@@ -181,7 +182,9 @@ class Seeder:
                     await self._compare()
                     await self._work()
         except (OSError, apsw.Error) as error:
-            log.warning("no thumbnails are laid into the desktop's cache: %s", error)
+            raise IcloudfsError(
+                f"No thumbnails are laid into the desktop's cache: {error}."
+            ) from error
         finally:
             self._nursery = None
             self._ready.set()
@@ -227,7 +230,7 @@ class Seeder:
         begun = self._begin([place for place in files if not self._lies(*place)])
         others += [self._under_way[path] for path in begun]
         if begun:
-            self._nursery.start_soon(self._lay, begun)
+            self._nursery.start_soon(aside, self._lay, begun)
         for seeded in others:
             await seeded.wait()
 

@@ -9,7 +9,8 @@ error                errno        what a person reads                 why
 ===================  ===========  ==================================  ======================================
 ContentMismatch      EIO          Input/output error                  the bytes are wrong: P1
 ContentError         EIO          Input/output error                  iCloud does not have it, or not so
-DiskFull             ENOSPC       No space left on device
+DiskFull             ENOSPC       No space left on device             also of the state's disk
+StateDamaged         EIO          Input/output error                  the state cannot be read: one log line
 Offline              ENETUNREACH  Network is unreachable              no answer within the deadline, too
 Throttled            EBUSY        Device or resource busy             EAGAIN would make programs spin
 LoginNeeded, …       ENOKEY       Required key not available          as the kernel's own AFS says it
@@ -29,6 +30,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 import pyfuse3
 
 from icloudfs import errors
+from icloudfs.aside import say
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ ERRNO: dict[type[errors.IcloudfsError], int] = {
     errors.ContentError: errno.EIO,
     errors.ProtocolError: errno.EIO,
     errors.DiskFull: errno.ENOSPC,
+    errors.StateDamaged: errno.EIO,
     errors.Offline: errno.ENETUNREACH,
     errors.Throttled: errno.EBUSY,
     errors.LoginNeeded: errno.ENOKEY,
@@ -93,20 +96,10 @@ def _as_fuse_error(error: Exception, handler: str) -> pyfuse3.FUSEError:
     for ancestor in type(cause).__mro__:
         code = ERRNO.get(ancestor)
         if code is not None:
-            log.info("%s: %s", handler, cause)
+            if isinstance(cause, errors.StateDamaged):
+                say(cause, handler)
+            else:
+                log.info("%s: %s", handler, cause)
             return pyfuse3.FUSEError(code)
-    _report(error, handler)
+    say(error, handler)
     return pyfuse3.FUSEError(errno.EIO)
-
-
-_reported: set[tuple[str, type[Exception]]] = set()
-
-
-def _report(error: Exception, handler: str) -> None:
-    """A traceback the first time, one line from then on: a bug in ``read`` may hit a million times."""
-    seen = (handler, type(error))
-    if seen in _reported:
-        log.error("%s failed again: %r", handler, error)
-    else:
-        _reported.add(seen)
-        log.error("%s failed: %r", handler, error, exc_info=error)

@@ -53,6 +53,11 @@ class Kernel:
         # Whoever hears of it reads the file again: the old attributes and pages must have gone.
         await self._live.replay_attributes(changes)
 
+    async def forget(self, changes: Sequence[Change]) -> None:
+        """The same without the database, should it not answer: every process sees the new state, but watchers
+        may miss what was renamed or removed."""
+        await trio.to_thread.run_sync(notices.send, list(_plain_notices(changes)))
+
     def _notices(self, changes: Iterable[Change], settled: Set[Change]) -> Iterator[Notice]:
         # Attributes are told once each, after the entries: a removal sets the number of links to zero
         # until it is asked for again.
@@ -84,6 +89,19 @@ class Kernel:
         that are gone from the tree need their EntryRemoved; all others are dropped one by one, 2.6 µs each.
         """
         await trio.to_thread.run_sync(_refresh, connection)
+
+
+def _plain_notices(changes: Iterable[Change]) -> Iterator[Notice]:
+    stale: dict[int, bool] = {}
+    for change in changes:
+        match change:
+            case EntryAdded(parent, name) | EntryRemoved(parent, name):
+                yield forget_entry(parent, name)
+                _mark(stale, parent)
+            case InodeChanged(ino, content):
+                stale[ino] = stale.get(ino, False) or content
+    for ino, content in stale.items():
+        yield forget_inode(ino, content)
 
 
 def _mark(stale: dict[int, bool], *inos: int) -> None:
