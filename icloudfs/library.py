@@ -9,11 +9,12 @@ long as it is mounted, a command for as long as it runs. A command that finds th
 
 from __future__ import annotations
 
+import copy
 import logging
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -32,7 +33,14 @@ from icloudfs.connection import connected
 from icloudfs.control import client, messages, server
 from icloudfs.control.messages import Request
 from icloudfs.control.socket import socket_path
-from icloudfs.errors import AlreadyRunning, ConfigError, WrongClock, one_error
+from icloudfs.errors import (
+    AlreadyRunning,
+    ConfigError,
+    IcloudfsError,
+    StateDamaged,
+    WrongClock,
+    one_error,
+)
 from icloudfs.progress import IDLE, Note, Progress, Report, to_nobody
 from icloudfs.state import contents, lock, runs
 from icloudfs.state.database import Database, database_path
@@ -266,10 +274,16 @@ class Library:
             if mirror.what == "albums":
                 self._check_albums(mirror, report)
             await self._mirror(mirror, figures.run, result, report)
+            self._complain_of_damage()
             return result
         finally:
             self._listeners.discard(report)
             self.now = IDLE
+
+    def _complain_of_damage(self) -> None:
+        """Also if this run did not need the page that is damaged. Raises StateDamaged."""
+        if isinstance(self.database.trouble, StateDamaged):
+            raise copy.copy(self.database.trouble)
 
     def _telling(self, report: Report) -> Report:
         """Like ``report``, and shown by ``status``."""
@@ -409,8 +423,10 @@ class Library:
     # -- looking -------------------------------------------------------------------------------
 
     def _look(self) -> dict[str, Any]:
+        trouble = self.database.trouble
         return {
             "sync": self.now,
+            "trouble": None if trouble is None else _told(trouble),
             "sign_in_needed": self.icloud.person_needed is not None,
             "cache_bytes": self.cache.usage,
             "thumbnails": {
@@ -420,7 +436,7 @@ class Library:
             },
             "transfers": [
                 {
-                    "path": next(iter(self.directory.places(transfer.ino)), ""),
+                    "path": self._place(transfer.ino),
                     "size": transfer.size,
                     "done": transfer.done,
                     "rate": transfer.rate,
@@ -428,6 +444,16 @@ class Library:
                 for transfer in self.cache.transfers()
             ],
         }
+
+    def _place(self, ino: int) -> str:
+        """Where a file is, or one of the places; empty if it is gone, or the state cannot be read."""
+        with suppress(StateDamaged):
+            return next(iter(self.directory.places(ino)), "")
+        return ""
+
+
+def _told(error: IcloudfsError) -> dict[str, Any]:
+    return {"error": str(error), "hint": error.hint, "exit_code": error.exit_code}
 
 
 async def _fitting(

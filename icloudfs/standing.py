@@ -53,7 +53,11 @@ class Standing:
             self._photos = await self._library.database.read(visible_photos)
 
     def _text(self) -> str:
-        trouble = self._library.icloud.person_needed or self._schedule.last_error
+        trouble = (
+            self._library.database.trouble
+            or self._library.icloud.person_needed
+            or self._schedule.last_error
+        )
         if trouble is not None:
             return _of_trouble(trouble)
         if self._library.now != IDLE:

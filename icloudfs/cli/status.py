@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import click
@@ -23,7 +24,7 @@ from icloudfs.cli.options import account_options, with_account
 from icloudfs.config import Settings
 from icloudfs.control import client
 from icloudfs.control.socket import socket_path
-from icloudfs.errors import WrongClock
+from icloudfs.errors import StateDamaged, WrongClock
 from icloudfs.progress import IDLE, Progress
 from icloudfs.state import lock
 from icloudfs.state.database import database_path, look
@@ -66,6 +67,13 @@ def command(
         return
     everything = _everything(settings, wanted)
     click.echo(json.dumps(everything, indent=2) if as_json else _text(settings, everything))
+    _end_with(everything["trouble"])
+
+
+def _end_with(trouble: dict[str, Any] | None) -> None:
+    """A damaged database is an error also of who only looks. Raises StateDamaged."""
+    if trouble is not None and trouble["exit_code"] == StateDamaged.exit_code:
+        raise StateDamaged(trouble["error"], hint=trouble["hint"])
 
 
 def _watch(settings: Settings, wanted: str | None, as_json: bool, every: float) -> None:
@@ -119,18 +127,28 @@ def _everything(settings: Settings, wanted: str | None) -> dict[str, Any]:
     if everything["running"]:
         socket = socket_path(settings.cookie_directory, settings.username)
         everything["now"] = trio.run(client.look, socket)
+    try:
+        of_state = _of_state(path, wanted)
+    except StateDamaged as error:
+        of_state = {"database": None, "trouble": {"error": str(error), "hint": error.hint}}
+        of_state["trouble"]["exit_code"] = error.exit_code
+    return everything | {"trouble": (everything.get("now") or {}).get("trouble")} | of_state
+
+
+def _of_state(path: Path, wanted: str | None) -> dict[str, Any]:
+    """What the database says. Raises StateDamaged."""
     connection = look(path)
     if connection is None:
-        return everything | {"database": None}
+        return {"database": None}
     with closing(connection):
-        everything |= msgspec.to_builtins(summarise(connection))
+        told: dict[str, Any] = msgspec.to_builtins(summarise(connection))
         if wanted:
             directory = Directory(connection)
-            everything["listed"] = [
+            told["listed"] = [
                 row | {"paths": directory.places_of_asset(int(str(row.pop("id"))))}
                 for row in list_status(connection, wanted, _MOST_LISTED)
             ]
-    return everything
+    return told
 
 
 # -- as text -----------------------------------------------------------------------------------
@@ -151,8 +169,11 @@ def _lines(settings: Settings, everything: dict[str, Any]) -> Iterator[str]:
     for transfer in (everything.get("now") or {}).get("transfers", ()):
         done, whole, rate = size(transfer["done"]), size(transfer["size"]), size(transfer["rate"])
         yield f"Transfer    {transfer['path']}: {done} of {whole}, {rate}/s"
+    if trouble := everything["trouble"]:
+        yield f"Database    {trouble['error']}"
     if everything["database"] is None:
-        yield _NEVER_LISTED
+        if not trouble:
+            yield _NEVER_LISTED
         return
     summary = msgspec.convert({key: everything[key] for key in Summary.__struct_fields__}, Summary)
     yield from _photos(summary) if summary.zones else [_NEVER_LISTED]
