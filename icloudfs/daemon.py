@@ -53,6 +53,12 @@ _THUMBNAIL_FIRST = 1.0
 _LOOK_AT_TRUST = 60.0
 """Seconds between two looks whether the sign-in is to be made young again. A look asks no network."""
 
+_LOOK_AT_STATE = 60.0
+"""Seconds at most between two looks whether a state that is damaged is so still."""
+
+_SHARE_OF_LOOKING = 20.0
+"""Of a look's own time it rests from it: with a million photos one takes seconds."""
+
 _PAUSE_AFTER_BUG = 30.0
 """Seconds until a task that failed in an unforeseen way is begun again."""
 
@@ -143,6 +149,7 @@ class _Mount:
                 nursery.start_soon(keep_going, self._schedule.run, pause)
                 nursery.start_soon(keep_going, self._stay_signed_in, pause)
                 nursery.start_soon(keep_going, self._neighbours.run, pause)
+                nursery.start_soon(keep_going, self._look_after_state, pause)
                 if self._seeder is not None:
                     nursery.start_soon(keep_going, self._seeder.run, pause)
                 if self._service.is_watched:
@@ -190,6 +197,14 @@ class _Mount:
             if trust.ends_soon(now):
                 await self._notice.trust_ends(trust.until, trust.complaint(now))
             await trio.sleep(_LOOK_AT_TRUST)
+
+    async def _look_after_state(self) -> None:
+        """See whether a state that was damaged is so still, and take little of the disk's time for it."""
+        while True:
+            began = trio.current_time()
+            await self._library.database.look_again()
+            took = trio.current_time() - began
+            await trio.sleep(max(min(self._interval, _LOOK_AT_STATE), _SHARE_OF_LOOKING * took))
 
     async def _tell_kernel(self) -> None:
         directory, stage = self._library.directory, self._operations.stage

@@ -149,13 +149,14 @@ class Operations(ReadOnly):
         self._inode(parent)  # that of a directory that is gone is stale: it is not empty
 
     def _named(self, parent: int, name: bytes) -> Inode | None:
+        special = self._special.named(name) if parent == ROOT else None
+        if (
+            special is not None
+        ):  # also when the state cannot be read: who serves this mount must be known
+            return special.inode
         inode = self._directory.lookup(parent, name)
         if inode is not None:
             return inode
-        if parent == ROOT:
-            special = self._special.named(name)
-            if special is not None:
-                return special.inode
         if name == b".":
             return self._inode(parent)
         if name == b"..":
@@ -185,6 +186,9 @@ class Operations(ReadOnly):
 
     def _inode(self, ino: int) -> Inode:
         """The inode of that number. ESTALE if it is gone: the kernel then looks its name up again."""
+        special = self._special.numbered(ino)
+        if special is not None:
+            return special.inode
         inode = self._directory.getattr(ino)
         if inode is not None:
             return inode
@@ -192,9 +196,6 @@ class Operations(ReadOnly):
         if orphan is not None:
             # Gone from the library while somebody has it open: it lives until it is closed.
             return msgspec.structs.replace(orphan, nlink=0)
-        special = self._special.numbered(ino)
-        if special is not None:
-            return special.inode
         if ino == ROOT:
             return _EMPTY_ROOT
         raise FUSEError(errno.ESTALE)
@@ -263,9 +264,10 @@ class Operations(ReadOnly):
             return self._open_for_nothing(inode)
         if self.settings.allow_other:
             self._require(inode, os.R_OK, ctx)
+        special = self._special.numbered(inode)
         # Before the content: if they differ, the handle is refused rather than believed.
-        checksum = self._directory.checksum(inode)
-        handle = self._open(inode)
+        checksum = None if special is not None else self._directory.checksum(inode)
+        handle = special or self._open(inode)
         if not handle.verified and ctx.uid == self._owner and await self._previews.refuses(ctx.pid):
             handle.close()
             raise FUSEError(errno.ENODATA)
@@ -287,9 +289,6 @@ class Operations(ReadOnly):
         file = self._directory.file(ino)
         if file is not None:
             return self._contents.open(file)
-        special = self._special.numbered(ino)
-        if special is not None:
-            return special
         raise FUSEError(errno.ESTALE)
 
     @guarded
@@ -301,7 +300,9 @@ class Operations(ReadOnly):
         old handle read would be shown to those who open the new content.
         """
         opened = self._handles[fh]
-        if self._directory.checksum(opened.inode.ino) not in (opened.checksum, None):
+        ino = opened.inode.ino
+        is_special = self._special.numbered(ino) is not None
+        if not is_special and self._directory.checksum(ino) not in (opened.checksum, None):
             raise FUSEError(errno.ESTALE)
         data = opened.content.read_now(off, size)
         if data is None:

@@ -69,7 +69,7 @@ def told(path: Path) -> Iterator[None]:
 
 def trouble(path: Path) -> IcloudfsError | None:
     """What is wrong with the database, as far as anybody of this process has met it; None after a write that
-    went well, unless it is damaged."""
+    went well, or a look at all of it where a page was damaged."""
     return _troubles.get(os.path.realpath(path)) if _troubles else None
 
 
@@ -287,6 +287,10 @@ class _Write(Generic[T]):
         return self._outcome.unwrap()
 
 
+def _is_sound(connection: apsw.Connection) -> bool:
+    return connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
+
+
 class Database:
     """The state of one account, open for writing, with a second connection for reading.
 
@@ -300,6 +304,7 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        _troubles.pop(os.path.realpath(path), None)  # another one may have taken its place
         self._writer = create(path)
         self.reader = connect(path, write=False)
         self._waiting: list[_Write[Any]] = []
@@ -403,12 +408,22 @@ class Database:
                 raise
 
     def _went_well(self) -> None:
-        """A disk that took a write is well again; a page that is damaged stays so."""
-        known = self.trouble
-        if known is not None and isinstance(known, DiskFull | StateUnreachable):
-            del _troubles[os.path.realpath(self.path)]
-            is_over(known)
-            log.info("The state database %s can be written again", self.path)
+        """A disk that took a write is well again; whether a page is damaged, ``look_again`` finds out."""
+        if isinstance(self.trouble, DiskFull | StateUnreachable):
+            self._is_over()
+
+    def _is_over(self) -> None:
+        is_over(_troubles.pop(os.path.realpath(self.path)))
+        log.info("The state database %s can be used again", self.path)
+
+    async def look_again(self) -> None:
+        """If a page was found damaged, read the whole file: a disk that fails for a while looks like that, too.
+        Costs nothing otherwise."""
+        if self.trouble is None or isinstance(self.trouble, DiskFull | StateUnreachable):
+            return
+        with suppress(IcloudfsError):
+            if await self.read(_is_sound):
+                self._is_over()
 
     @property
     def trouble(self) -> IcloudfsError | None:

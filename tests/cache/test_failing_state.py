@@ -222,7 +222,7 @@ async def test_one_trouble_is_one_line(
         await use(cache, server, photos)
     lines = [record.getMessage() for record in caplog.records if "state.db" in record.getMessage()]
     assert len(lines) == 2, lines
-    assert "full" in lines[0] and "can be written again" in lines[1]
+    assert "full" in lines[0] and "can be used again" in lines[1]
 
 
 async def test_a_cache_that_is_ended_while_the_disk_fails(

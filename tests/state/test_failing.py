@@ -61,14 +61,15 @@ async def test_a_disk_that_does_not_take_writes(
 async def test_whatever_call_fails_it_can_be_written_again(
     opened: Database, disk: FailingDisk
 ) -> None:
-    """Each call of a transaction that outgrows SQLite's memory, in turn."""
+    """One after another of the calls of a transaction that outgrows SQLite's memory."""
 
     def much(connection: apsw.Connection) -> None:
         connection.pragma("cache_size", 10)
         for n in range(60):
             metadata.put(connection, f"much {n}", "x" * 1000)
 
-    for turn in range(1000):
+    turn = 0
+    while turn < 1000:
         disk.breaks("pread64", "pwrite64", "ftruncate", turn=turn)
         try:
             await opened.write(much)
@@ -79,6 +80,7 @@ async def test_whatever_call_fails_it_can_be_written_again(
         await opened.write(lambda c: c.execute("DELETE FROM metadata") and None)
         if not failed:
             break
+        turn += 1 + turn // 4
     assert turn > 10
     assert opened.reader.pragma("integrity_check") == "ok"
 
@@ -154,10 +156,19 @@ async def test_what_one_wants_to_be_told_is_no_matter_to_the_others(opened: Data
     assert metadata.get(opened.reader, "theirs"), "what was written stays"
 
 
-def zero(path: Path, page: int) -> None:
+def zero(path: Path, page: int) -> bytes:
+    """What was there before."""
+    with path.open("rb") as file:
+        file.seek((page - 1) * PAGE)
+        before = file.read(PAGE)
+    write(path, page, bytes(PAGE))
+    return before
+
+
+def write(path: Path, page: int, content: bytes) -> None:
     with path.open("r+b") as file:
         file.seek((page - 1) * PAGE)
-        file.write(bytes(PAGE))
+        file.write(content)
 
 
 def root_of(path: Path, table: str) -> int:
@@ -239,4 +250,22 @@ async def test_a_damaged_page_fails_only_those_who_need_it(path: Path) -> None:
     assert metadata.get(opened.reader, "second")
     await opened.write(puts("third"))
     assert isinstance(trouble(path), StateDamaged), "it is damaged all the same"
+    opened.close()
+
+
+async def test_damage_that_goes_with_the_disk(path: Path) -> None:
+    """A page that could not be read once looks damaged; a look at the whole file finds out."""
+    create(path).close()
+    root = root_of(path, "sync_runs")
+    whole = zero(path, root)
+    opened = Database(path)
+    await opened.look_again()
+    with pytest.raises(StateDamaged):
+        await opened.read(lambda c: c.execute("SELECT * FROM sync_runs").fetchall())
+    await opened.look_again()
+    await opened.write(puts("something"))
+    assert isinstance(trouble(path), StateDamaged), "it is damaged all the same"
+    write(path, root, whole)
+    await opened.look_again()
+    assert trouble(path) is None
     opened.close()
