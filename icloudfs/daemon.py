@@ -42,6 +42,7 @@ from icloudfs.state import catalogue
 from icloudfs.sync.schedule import Schedule
 from icloudfs.sync.sync import demand_photos
 from icloudfs.tree.changes import Change
+from icloudfs.tree.growth import Growth
 from icloudfs.trust import Trust
 
 log = logging.getLogger(__name__)
@@ -122,6 +123,7 @@ class _Mount:
         self._operations = Operations(
             _mount_settings(library.settings),
             library.directory,
+            Growth(library.database.reader),
             self._neighbours if library.settings.neighbours else library.cache,
             Xattrs(library.database.reader),
             Volume(library.database.path, library.settings.account_cache()),
