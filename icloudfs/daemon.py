@@ -87,12 +87,15 @@ async def _prepare(library: Library) -> None:
 
 
 async def _demand_photos(library: Library) -> None:
-    """A folder that stays empty for good is of no use. Whatever else is in the way may pass."""
+    """A folder that stays empty for good is of no use, nor is one that waits for somebody to sign in.
+    Whatever else is in the way may pass."""
     try:
         await demand_photos(library.icloud.photos)
     except NoPhotos:
         raise
     except IcloudfsError as error:
+        if library.icloud.person_needed is not None:
+            raise
         log.info("whether there are photos is not known yet: %s", error)
 
 
@@ -156,7 +159,8 @@ class _Mount:
             nursery.cancel_scope.cancel()
 
     async def _attend(self) -> None:
-        await answering.attend(self._service, lambda: self._operations.stage.mounted)
+        stage = self._operations.stage
+        await answering.attend(self._service, lambda: stage.mounted, self._library.listed)
 
     async def _tell_standing(self) -> None:
         async for text in self._standing.texts():
