@@ -15,6 +15,7 @@ import os
 import shutil
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -28,6 +29,7 @@ from icloudfs.errors import IcloudfsError, LoginNeeded, NoPhotos, Offline, one_e
 from icloudfs.library import Library, SyncResult, opened
 from icloudfs.mount import answering, mount_table, mounting
 from icloudfs.mount.acting import acting
+from icloudfs.mount.background import Readiness
 from icloudfs.mount.kernel import Kernel
 from icloudfs.mount.live import Live
 from icloudfs.mount.neighbours import Neighbours
@@ -37,6 +39,7 @@ from icloudfs.mount.settings import MountSettings
 from icloudfs.mount.volume import Volume
 from icloudfs.mount.xattrs import Xattrs
 from icloudfs.notice import SignInNotice
+from icloudfs.progress import IDLE
 from icloudfs.standing import Standing
 from icloudfs.state import catalogue
 from icloudfs.sync.schedule import Schedule
@@ -53,12 +56,15 @@ _THUMBNAIL_FIRST = 1.0
 _LOOK_AT_TRUST = 60.0
 """Seconds between two looks whether the sign-in is to be made young again. A look asks no network."""
 
+_TELL_EVERY = 0.2
+"""Seconds between two words about the first listing to a command that waits for it."""
+
 _PAUSE_AFTER_BUG = 30.0
 """Seconds until a task that failed in an unforeseen way is begun again."""
 
 
-async def serve(settings: Settings, mount_point: Path, ready: Callable[[], None]) -> None:
-    """Mount and serve until unmounted; ``ready`` is called when the mount answers.
+async def serve(settings: Settings, mount_point: Path, readiness: Readiness) -> None:
+    """Mount and serve until unmounted; ``readiness`` is told when the mount answers, and of the first listing.
 
     Raises MountPointError, AlreadyRunning, CacheUnusable, LoginNeeded if there is nothing to show and
     nobody signed in, and the errors of the database.
@@ -72,7 +78,7 @@ async def serve(settings: Settings, mount_point: Path, ready: Callable[[], None]
     async with opened(settings, f"mounted on {mount_point}", publish) as library:
         await _prepare(library)
         with one_error():
-            await _Mount(library, to_kernel, mount_point).run(ready)
+            await _Mount(library, to_kernel, mount_point).run(readiness)
 
 
 async def _prepare(library: Library) -> None:
@@ -138,7 +144,7 @@ class _Mount:
             return None
         return Desktop(self._library.cache.thumbnail, self._seeder)
 
-    async def run(self, ready: Callable[[], None]) -> None:
+    async def run(self, readiness: Readiness) -> None:
         async with trio.open_nursery() as nursery:
 
             def mounted() -> None:
@@ -151,12 +157,27 @@ class _Mount:
                 if self._service.is_watched:
                     nursery.start_soon(self._keep_going, self._attend)
                     nursery.start_soon(self._keep_going, self._tell_standing)
-                ready()
+                readiness.ready(listed=self._library.listed.is_set())
+                nursery.start_soon(self._keep_going, partial(self._tell_of_listing, readiness))
 
             await mounting.serve(
                 self._mount_point, self._operations, ready=mounted, service=self._service
             )
             nursery.cancel_scope.cancel()
+
+    async def _tell_of_listing(self, readiness: Readiness) -> None:
+        """For as long as the first listing takes, tell whoever waits for it."""
+        listed = self._library.listed
+        while readiness.is_awaited:
+            with trio.move_on_after(_TELL_EVERY):
+                await listed.wait()
+            if listed.is_set():
+                readiness.listed(self._library.refused)
+                await trio.sleep(_TELL_EVERY)
+            elif (error := self._library.icloud.person_needed) is not None:
+                readiness.failed(error)
+            elif self._library.now != IDLE:
+                readiness.is_at(self._library.now)
 
     async def _attend(self) -> None:
         stage = self._operations.stage

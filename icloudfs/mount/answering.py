@@ -38,7 +38,7 @@ async def attend(
     service: Service, mounted: Callable[[], Mounted | None], listed: trio.Event
 ) -> None:
     """Tell systemd that the mount is ready once it answers and is ``listed``, and that it lives for as long
-    as it answers. Until it is ready, that it is to be waited for: a first listing may take minutes, or a network.
+    as it answers. Until it is ready, that it is to be waited for: a first listing takes minutes, or a network.
 
     Ends when it is ready if nobody watches. ``mounted``: ours, as the kernel listed it.
     """

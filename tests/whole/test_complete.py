@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.scratch import Scratch, wait_until
+from tests.scratch import ICLOUDFS, Scratch, wait_until
 from tests.whole.library import Library
 from tests.whole.local_icloud import LocalICloud
+from tests.whole.terminal import Terminal
 
 PART = "Albums/Holidays"
 """Small and nested."""
@@ -131,3 +133,72 @@ def test_it_is_complete_once_listed_and_after_a_restart(
     icloud.control.set_fault("*", "status", status=503, retry_after=0.2)
     growing.mount("--interval", "1")
     assert is_complete(growing) and list(growing.files())
+
+
+# -- waiting for it --------------------------------------------------------------------------------
+
+
+def waiting(library: Library) -> subprocess.Popen[str]:
+    """``mount --wait`` at work, its folder mounted."""
+    command: list[str | Path] = ["mount", library.mount_point, "--log-file", library.log, "--wait"]
+    pipe = subprocess.PIPE
+    mounting = library.scratch.start(
+        ICLOUDFS, *command, environment=library.environment, stdout=pipe, stderr=pipe
+    )
+    wait_until(lambda: library.is_mounted or mounting.poll() is not None, 20)
+    return mounting
+
+
+def test_a_script_can_wait_for_it(unlisted: Library, icloud: LocalICloud) -> None:
+    hold_up_the_listing(icloud)
+    mounting = waiting(unlisted)
+    wait_until((unlisted.mount_point / "Library").is_dir)
+    assert mounting.poll() is None and not is_complete(unlisted)
+    icloud.control.clear_faults()
+    said = mounting.communicate(timeout=20)
+    assert (mounting.returncode, *said) == (0, "", "")
+    assert is_complete(unlisted)
+
+    unlisted.unmount()
+    mounting = waiting(unlisted)
+    mounting.communicate(timeout=20)
+    assert mounting.returncode == 0
+
+
+def test_a_script_hears_what_is_missing_for_now(unlisted: Library, icloud: LocalICloud) -> None:
+    icloud.control.set_fault("*", "answer", call="albums", way="403")
+    mounting = waiting(unlisted)
+    _, complaint = mounting.communicate(timeout=20)
+    assert mounting.returncode == 16
+    assert (
+        "It is mounted, but iCloud refuses to give the list of albums of PrimarySync" in complaint
+    )
+    assert unlisted.is_mounted
+
+
+def test_at_a_terminal(unlisted: Library, icloud: LocalICloud) -> None:
+    """Progress is shown, and Ctrl-C leaves it to the daemon."""
+    hold_up_the_listing(icloud)
+    command: list[str | Path] = [
+        ICLOUDFS,
+        "mount",
+        unlisted.mount_point,
+        "--log-file",
+        unlisted.log,
+    ]
+    environment = unlisted.scratch.environment | unlisted.environment | {"TERM": "xterm"}
+    with Terminal(command, environment) as terminal:
+        terminal.expect("Until it is done, backups")
+        terminal.expect("Ctrl-C leaves it to the daemon")
+        terminal.expect("listing")
+        terminal.press("\x03")
+        terminal.expect("It goes on without you")
+        assert terminal.end() == 0
+    assert unlisted.daemon and not is_complete(unlisted)
+
+    icloud.control.clear_faults()
+    wait_until(lambda: is_complete(unlisted), 20)
+    unlisted.unmount()
+    with Terminal(command, environment) as terminal:
+        assert terminal.end() == 0
+    assert terminal.shown == ""
