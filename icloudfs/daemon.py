@@ -14,7 +14,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -29,6 +29,7 @@ from icloudfs.errors import IcloudfsError, LoginNeeded, NoPhotos, Offline, one_e
 from icloudfs.library import Library, SyncResult, opened
 from icloudfs.mount import answering, mount_table, mounting
 from icloudfs.mount.acting import acting
+from icloudfs.mount.background import Readiness
 from icloudfs.mount.kernel import Kernel
 from icloudfs.mount.live import Live
 from icloudfs.mount.neighbours import Neighbours
@@ -38,11 +39,13 @@ from icloudfs.mount.settings import MountSettings
 from icloudfs.mount.volume import Volume
 from icloudfs.mount.xattrs import Xattrs
 from icloudfs.notice import SignInNotice
+from icloudfs.progress import IDLE
 from icloudfs.standing import Standing
 from icloudfs.state import catalogue
 from icloudfs.sync.schedule import Schedule
 from icloudfs.sync.sync import demand_photos
 from icloudfs.tree.changes import Change
+from icloudfs.tree.growth import Growth
 from icloudfs.trust import Trust
 
 log = logging.getLogger(__name__)
@@ -59,12 +62,15 @@ _LOOK_AT_STATE = 60.0
 _SHARE_OF_LOOKING = 20.0
 """Of a look's own time it rests from it: with a million photos one takes seconds."""
 
+_TELL_EVERY = 0.2
+"""Seconds between two words about the first listing to a command that waits for it."""
+
 _PAUSE_AFTER_BUG = 30.0
 """Seconds until a task that failed in an unforeseen way is begun again."""
 
 
-async def serve(settings: Settings, mount_point: Path, ready: Callable[[], None]) -> None:
-    """Mount and serve until unmounted; ``ready`` is called when the mount answers.
+async def serve(settings: Settings, mount_point: Path, readiness: Readiness) -> None:
+    """Mount and serve until unmounted; ``readiness`` is told when the mount answers, and of the first listing.
 
     Raises MountPointError, AlreadyRunning, CacheUnusable, LoginNeeded if there is nothing to show and
     nobody signed in, and the errors of the database.
@@ -78,7 +84,7 @@ async def serve(settings: Settings, mount_point: Path, ready: Callable[[], None]
     async with opened(settings, f"mounted on {mount_point}", publish) as library:
         await _prepare(library)
         with one_error():
-            await _Mount(library, to_kernel, mount_point).run(ready)
+            await _Mount(library, to_kernel, mount_point).run(readiness)
 
 
 async def _prepare(library: Library) -> None:
@@ -93,12 +99,15 @@ async def _prepare(library: Library) -> None:
 
 
 async def _demand_photos(library: Library) -> None:
-    """A folder that stays empty for good is of no use. Whatever else is in the way may pass."""
+    """A folder that stays empty for good is of no use, nor is one that waits for somebody to sign in.
+    Whatever else is in the way may pass."""
     try:
         await demand_photos(library.icloud.photos)
     except NoPhotos:
         raise
     except IcloudfsError as error:
+        if library.icloud.person_needed is not None:
+            raise
         log.info("whether there are photos is not known yet: %s", error)
 
 
@@ -129,6 +138,7 @@ class _Mount:
         self._operations = Operations(
             _mount_settings(library.settings),
             library.directory,
+            Growth(library.database.reader),
             self._neighbours if library.settings.neighbours else library.cache,
             Xattrs(library.database.reader),
             Volume(library.database.path, library.settings.account_cache()),
@@ -140,7 +150,7 @@ class _Mount:
             return None
         return Desktop(self._library.cache.thumbnail, self._seeder)
 
-    async def run(self, ready: Callable[[], None]) -> None:
+    async def run(self, readiness: Readiness) -> None:
         async with trio.open_nursery() as nursery:
 
             def mounted() -> None:
@@ -155,15 +165,31 @@ class _Mount:
                 if self._service.is_watched:
                     nursery.start_soon(keep_going, self._attend, pause)
                     nursery.start_soon(keep_going, self._tell_standing, pause)
-                ready()
+                readiness.ready(listed=self._library.listed.is_set())
+                nursery.start_soon(keep_going, partial(self._tell_of_listing, readiness), pause)
 
             await mounting.serve(
                 self._mount_point, self._operations, ready=mounted, service=self._service
             )
             nursery.cancel_scope.cancel()
 
+    async def _tell_of_listing(self, readiness: Readiness) -> None:
+        """For as long as the first listing takes, tell whoever waits for it."""
+        listed = self._library.listed
+        while readiness.is_awaited:
+            with trio.move_on_after(_TELL_EVERY):
+                await listed.wait()
+            if listed.is_set():
+                readiness.listed(self._library.refused)
+                await trio.sleep(_TELL_EVERY)
+            elif (error := self._library.icloud.person_needed) is not None:
+                readiness.failed(error)
+            elif self._library.now != IDLE:
+                readiness.is_at(self._library.now)
+
     async def _attend(self) -> None:
-        await answering.attend(self._service, lambda: self._operations.stage.mounted)
+        stage = self._operations.stage
+        await answering.attend(self._service, lambda: stage.mounted, self._library.listed)
 
     async def _tell_standing(self) -> None:
         async for text in self._standing.texts():

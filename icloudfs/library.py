@@ -42,9 +42,10 @@ from icloudfs.errors import (
     one_error,
 )
 from icloudfs.progress import IDLE, Note, Progress, Report, to_nobody
-from icloudfs.state import contents, lock, runs
+from icloudfs.state import completeness, contents, lock, runs
 from icloudfs.state.database import Database, database_path
 from icloudfs.state.lock import WriterLock
+from icloudfs.state.summary import knows_a_library
 from icloudfs.sync.mirror import Mirror, need, unknown_albums, wanting
 from icloudfs.sync.pages import Tree
 from icloudfs.sync.rebuilding import rebuild_if_changed
@@ -198,6 +199,10 @@ class Library:
         icloud.on_approval_wanted = self._approval_wanted
         self.now = IDLE
         """What is under way."""
+        self.listed = trio.Event()
+        """Once everything that iCloud gives was listed: from the start, if it was in an earlier life."""
+        if completeness.is_complete(database.reader):
+            self.listed.set()
         self.refused: list[str] = []
         """What iCloud refused to give in the last sync, in words."""
         self._sync = Sync(
@@ -265,6 +270,8 @@ class Library:
             figures = await self._sync.run(
                 relist=not request.incremental or request.reset_tokens, by_hand=by_hand
             )
+            if knows_a_library(self.database.reader):
+                self.listed.set()
             if trouble := self.icloud.clock_trouble:
                 report(Note(f"{trouble} {WrongClock.hint}"))
             result = SyncResult(figures.kind, figures.seen, figures.calls)

@@ -60,16 +60,22 @@ class Standing:
         )
         if trouble is not None:
             return _of_trouble(trouble)
+        if not self._library.listed.is_set():
+            return f"not complete yet: {self._doing()}"
         if self._library.now != IDLE:
-            return str(self._library.now)
+            return self._doing()
         if self._schedule.went_well_at is None:
-            return "looking at iCloud"
+            return self._doing()
         when = datetime.fromtimestamp(self._schedule.went_well_at).astimezone().strftime("%X")
         told = f"{self._photos} photos, as iCloud had them at {when}"
         if refused := len(self._library.refused):
             told += f"; {refused} parts refused: icloudfs status"
         trust, now = Trust.of(self._library.icloud.store.session), time.time()
         return f"{told}; {trust.complaint(now)}" if trust.ends_soon(now) else told
+
+    def _doing(self) -> str:
+        now = self._library.now
+        return "looking at iCloud" if now == IDLE else str(now)
 
 
 def _of_trouble(error: IcloudfsError) -> str:

@@ -12,8 +12,9 @@ import trio
 from icloudfs import journal, memory
 from icloudfs.apple.session import stem
 from icloudfs.cli.options import account_options, with_account
+from icloudfs.cli.reporting import reporting
 from icloudfs.config import Settings, make_state_directory
-from icloudfs.errors import IcloudfsError
+from icloudfs.errors import IcloudfsError, Incomplete
 from icloudfs.mount import background
 from icloudfs.tree.layout import View
 
@@ -21,6 +22,18 @@ from icloudfs.tree.layout import View
 @click.command("mount")
 @click.argument("mount_point", type=Path)  # click.Path would look at it, and wait for a hung daemon
 @click.option("-f", "--foreground", is_flag=True, help="Stay here until it is unmounted.")
+@click.option(
+    "--wait/--no-wait",
+    default=None,
+    help="Return when everything is listed, or as soon as the folder can be used. On a terminal: --wait,"
+    " and Ctrl-C leaves it to the daemon.",
+)
+@click.option(
+    "--stay-in-group",
+    is_flag=True,
+    hidden=True,
+    help="In the background, be of this process group until everything is listed: as mount(8) needs it.",
+)
 @click.option("--allow-other", is_flag=True, default=None, help="Let other users look in.")
 @click.option("--uid", type=int, help="Owner of every file, by number.")
 @click.option("--gid", type=int, help="Group of every file, by number.")
@@ -58,21 +71,61 @@ from icloudfs.tree.layout import View
 @click.option("--interval", type=float, metavar="SECONDS", help="Between two looks at iCloud.")
 @click.option("--timeout", type=float, metavar="SECONDS", help="Until a stalled read fails.")
 @account_options(log_level="info")
-def command(settings: Settings, mount_point: Path, foreground: bool) -> None:
+def command(
+    settings: Settings, mount_point: Path, foreground: bool, wait: bool | None, stay_in_group: bool
+) -> None:
     """Mount the library on an empty folder.
 
     Returns when the folder can be used. 'icloudfs unmount' or 'umount' ends it. Without --log-file the
     log is kept beside the state, or by the journal if systemd does the mount.
+
+    Until everything is listed once, the folder grows, and each directory ends its listing with an error
+    (EAGAIN) to programs other than file managers, so that no backup takes it for all.
     """
     settings = with_account(settings)
     if foreground:
-        _serve(settings, mount_point.absolute())
+        _serve(settings, mount_point.absolute(), background.Readiness(stays_in_group=stay_in_group))
         return
+    with _start(settings) as daemon:
+        if not daemon.is_listed and (wait or (wait is None and sys.stderr.isatty())):
+            _wait(daemon, in_full=bool(wait) and not stay_in_group)
+
+
+def _start(settings: Settings) -> background.Started:
     if settings.log_file is None and journal.is_standard_error():
-        background.start(_again("--foreground"), output=None)
-        return
+        return background.start(_again("--foreground"), output=None)
     log_file = settings.log_file or _default_log(settings)
-    background.start(_again("--foreground", "--log-file", str(log_file)), output=log_file)
+    return background.start(_again("--foreground", "--log-file", str(log_file)), output=log_file)
+
+
+def _wait(daemon: background.Started, *, in_full: bool) -> None:
+    """Wait for the end of the first listing. ``in_full``: it is a failure if that cannot be reached."""
+    if sys.stderr.isatty():
+        click.echo(_GROWING, err=True)
+    try:
+        with reporting() as report:
+            refused = daemon.until_listed(report)
+        if refused:
+            raise Incomplete(
+                f"It is mounted, but iCloud refuses to give {'; '.join(refused)}.",
+                hint="It is asked for again by itself. See: icloudfs status",
+            )
+    except KeyboardInterrupt:
+        click.echo("It goes on without you. See: icloudfs status", err=True)
+    except IcloudfsError as error:
+        if in_full:
+            raise
+        click.echo(f"icloudfs: {error}\n  {error.hint}".rstrip(), err=True)
+    else:
+        if sys.stderr.isatty():
+            click.echo("Everything is listed.", err=True)
+
+
+_GROWING = (
+    "The folder is mounted, and grows: this is the first listing of the library. Until it is done, backups\n"
+    "and whatever else lists a directory are told that it is not complete (EAGAIN).\n"
+    "Ctrl-C leaves it to the daemon."
+)
 
 
 def _again(*options: str) -> list[str]:
@@ -88,13 +141,12 @@ def _default_log(settings: Settings) -> Path:
     return make_state_directory(settings) / f"{stem(settings.username)}.log"
 
 
-def _serve(settings: Settings, mount_point: Path) -> None:
+def _serve(settings: Settings, mount_point: Path, readiness: background.Readiness) -> None:
     from icloudfs import daemon  # imports FUSE, which the parent does not need
 
     memory.share_heaps()
-    readiness = background.Readiness()
     try:
-        trio.run(functools.partial(daemon.serve, settings, mount_point, readiness.ready))
+        trio.run(functools.partial(daemon.serve, settings, mount_point, readiness))
     except IcloudfsError as error:
         readiness.failed(error)
         raise

@@ -82,7 +82,7 @@ def run(command: Sequence[str]) -> None:
     if user:
         _become(user, _again(line, options))
     _settle()  # first: where state and cache lie is found out when the settings are imported
-    words = [*_account(line.source), *_flags(options, line.sloppy)]
+    words = [*_waiting(), *_account(line.source), *_flags(options, line.sloppy)]
     if not line.fake:
         _mount([*words, "--", line.folder])
 
@@ -111,6 +111,14 @@ def parse(words: Sequence[str]) -> Line:
     return line
 
 
+def _waiting() -> Iterator[str]:
+    """What is ordered after a mount is to find a complete folder. Under an automount, a process that touches
+    the folder waits for as long, and so would the daemon in another process group (mount/background.py)."""
+    yield "--wait"
+    if not sys.stderr.isatty():
+        yield "--stay-in-group"
+
+
 _USAGE = "For example: mount -t icloudfs me@example.com /srv/photos -o allow_other"
 
 
@@ -128,7 +136,7 @@ def _flags(options: Sequence[str], sloppy: bool) -> list[str]:
     known = {
         name.removeprefix("--"): option
         for option in command.params
-        if isinstance(option, click.Option) and option.name != "foreground"
+        if isinstance(option, click.Option) and not (option.hidden or option.name == "foreground")
         for name in (*option.opts, *option.secondary_opts)
         if name.startswith("--")
     }

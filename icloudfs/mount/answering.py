@@ -30,14 +30,25 @@ _PATIENCE = 10.0
 """Seconds for one answer where no watchdog says how long to wait."""
 
 
-async def attend(service: Service, mounted: Callable[[], Mounted | None]) -> None:
-    """Tell systemd that the mount is ready once it answers, and that it lives for as long as it does.
+_BEGINNING = 60.0
+"""Seconds without a word after which systemd gives up a mount that is not ready; several words come in them."""
 
-    Ends with the first answer if nobody watches. ``mounted``: ours, as the kernel listed it.
+
+async def attend(
+    service: Service, mounted: Callable[[], Mounted | None], listed: trio.Event
+) -> None:
+    """Tell systemd that the mount is ready once it answers and is ``listed``, and that it lives for as long
+    as it answers. Until it is ready, that it is to be waited for: a first listing takes minutes, or a network.
+
+    Ends when it is ready if nobody watches. ``mounted``: ours, as the kernel listed it.
     """
     pause = service.watchdog / _SHARE if service.watchdog else _PATIENCE
     while not await answers(mounted(), pause):
         log.warning("the mount does not answer yet")
+    while not listed.is_set():
+        service.begins(_BEGINNING)
+        with trio.move_on_after(_BEGINNING / _SHARE):
+            await listed.wait()
     service.ready()
     while service.watchdog:
         if await answers(mounted(), pause):

@@ -40,6 +40,7 @@ from icloudfs.mount.access import Access
 from icloudfs.mount.attributes import TIMEOUT, Attributes, is_directory, missing_entry
 from icloudfs.mount.contents import Contents, OpenFile
 from icloudfs.mount.desktop import Desktop, NoDesktop
+from icloudfs.mount.endings import Endings
 from icloudfs.mount.guard import guarded
 from icloudfs.mount.previews import Previews
 from icloudfs.mount.read_only import ReadOnly
@@ -50,6 +51,7 @@ from icloudfs.mount.volume import NAME_MAX, Volume
 from icloudfs.mount.xattrs import THUMBNAIL, USER, Xattrs
 from icloudfs.tree import modes
 from icloudfs.tree.directory import ROOT, Directory, Inode
+from icloudfs.tree.growth import Growth
 from icloudfs.tree.numbers import FIRST_DIRECTORY
 
 PAGE = 256
@@ -94,6 +96,7 @@ class Operations(ReadOnly):
         self,
         settings: MountSettings,
         directory: Directory,
+        growth: Growth,
         contents: Contents,
         xattrs: Xattrs,
         volume: Volume,
@@ -109,6 +112,7 @@ class Operations(ReadOnly):
         self._volume = volume
         self._desktop = desktop or NoDesktop()
         self._previews = Previews(self._desktop)
+        self._endings = Endings(growth)
         self._owner = os.getuid()
         self._special = SpecialFiles(settings)
         self.stage = Stage()
@@ -207,40 +211,56 @@ class Operations(ReadOnly):
 
     @guarded
     async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
-        """The handle is the inode number, but for a listing that expects thumbnails."""
+        """The handle is the inode number, but for a listing that expects thumbnails or an end."""
         if self.settings.allow_other:
             self._require(inode, os.R_OK, ctx)
-        if ctx.uid != self._owner:
-            return inode
-        self._desktop.opened(inode)
-        return await self._previews.open(inode, ctx.pid)
+        handle: FileHandleT = inode
+        if ctx.uid == self._owner:
+            self._desktop.opened(inode)
+            handle = await self._previews.open(inode, ctx.pid)
+        return self._endings.open(inode, handle, ctx.pid)
 
     @guarded
     def readdir(self, fh: FileHandleT, start_id: int, token: ReaddirToken) -> None:
         """Fill one reply with entries behind cursor ``start_id``, attributes and all.
 
         The cursor is the inode number, unique in a directory: whatever comes or goes between two
-        replies, nothing is told twice and nothing that stays is left out.
+        replies, nothing is told twice and nothing that stays is left out. A reply without an entry ends the
+        listing, or says that it may not be all (endings.py).
         """
-        expecting = self._previews.listing(fh)
-        folder = fh if expecting is None else expecting
+        if start_id == 0:
+            self._endings.begin(fh)
+        handle = self._endings.beneath(fh)
+        expecting = self._previews.listing(handle)
+        folder = handle if expecting is None else expecting
         self._inode(folder)  # one that went meanwhile is stale, and not at its end
         if start_id < _DOTDOT_CURSOR and not self._reply_dots(folder, start_id, token):
             return
+        told = self._reply_entries(folder, expecting is not None, start_id, token)
+        if not told and start_id >= _DOTDOT_CURSOR and self._endings.are_open(fh):
+            raise FUSEError(errno.EAGAIN)
+
+    def _reply_entries(
+        self, folder: int, expecting: bool, start_id: int, token: ReaddirToken
+    ) -> bool:
+        """As many as fit; whether there was one."""
         timeout, shared = TIMEOUT, self.settings.allow_other
         if shared:
             timeout = self._entry_timeout(folder)
-        expected = expecting is not None or self._previews.expected
+        expected = expecting or self._previews.expected
         attributes = self._told if expected else self._attributes.of
         reply, known = pyfuse3.readdir_reply, self.stage.known
+        told = False
         for name, inode in self._directory.page(folder, start_id, PAGE):
             if inode.ino >= FIRST_DIRECTORY:
                 known.add(inode.ino)
-            elif expecting is not None:
+            elif expecting:
                 self._previews.expect(inode.ino)
+            told = True
             lasts = 0.0 if shared and self._access.is_private(inode) else timeout
             if not reply(token, name, attributes(inode, lasts), inode.ino):
-                return
+                break
+        return told
 
     def _reply_dots(self, ino: int, start_id: int, token: ReaddirToken) -> bool:
         """``.`` and ``..``, which the kernel neither invents nor looks up. False: the reply is full."""
@@ -253,7 +273,7 @@ class Operations(ReadOnly):
 
     @guarded
     def releasedir(self, fh: FileHandleT) -> None:
-        self._previews.close(fh)
+        self._previews.close(self._endings.close(fh))
 
     # -- files -------------------------------------------------------------------------------------
 

@@ -34,6 +34,10 @@ class Service:
         """The folder can be used."""
         self._tell("READY=1")
 
+    def begins(self, seconds: float) -> None:
+        """It is not ready yet, and systemd is to wait for so long before it takes that for a failure."""
+        self._tell(f"EXTEND_TIMEOUT_USEC={int(seconds * _MICROSECONDS)}")
+
     def lives(self) -> None:
         """A sign of life."""
         self._tell("WATCHDOG=1")

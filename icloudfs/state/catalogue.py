@@ -127,9 +127,13 @@ def remove_zone(connection: apsw.Connection, zone: int) -> None:
     connection.execute("DELETE FROM zone WHERE id = ?", (zone,))
 
 
-def set_listed(connection: apsw.Connection, zone: int) -> None:
-    """The listing of a zone is complete."""
-    connection.execute("UPDATE zone SET listed = 1, relisting = 0 WHERE id = ?", (zone,))
+def set_listed(connection: apsw.Connection, zone: int, *, complete: bool = True) -> None:
+    """The listing of a zone is at its end. ``complete``: no photo of it can be missing, as far as iCloud
+    tells; a zone that was complete once stays so, since nothing that still exists leaves the tree."""
+    connection.execute(
+        "UPDATE zone SET listed = 1, relisting = 0, complete = max(complete, ?) WHERE id = ?",
+        (complete, zone),
+    )
     connection.execute("DELETE FROM listed_page WHERE zone = ?", (zone,))
 
 

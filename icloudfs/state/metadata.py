@@ -6,6 +6,8 @@ import apsw
 
 CACHE_DIRECTORY = "cache_directory"
 CONFIG_HASH = "config_hash"
+LISTED_ONCE = "listed_once"
+"""Stands there once a run came to its end that looked at every area: no library is unheard of any more."""
 QUOTA_TOTAL = "quota_total"
 QUOTA_USED = "quota_used"
 

@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 import apsw
 
-VERSION = 7
+VERSION = 8
 
 _VERSION_1 = """
 -- What does not fit anywhere else. 'sync_token:{zone name}' is the token that follows the last page of
@@ -422,6 +422,17 @@ UPDATE inode SET mode = mode | 128;
 DELETE FROM metadata WHERE key = 'config_hash';
 """
 
+_WHAT_IS_COMPLETE = """
+-- Once every photo of the library was stored, for good; and once its albums' members were compared with
+-- iCloud's counts after that (tree/growth.py).
+ALTER TABLE zone ADD COLUMN complete INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE zone ADD COLUMN albums_complete INTEGER NOT NULL DEFAULT 0;
+-- What was listed by an earlier version is believed: it never said anything else.
+UPDATE zone SET complete = listed, albums_complete = listed;
+INSERT INTO metadata SELECT 'listed_once', 'before this was noted'
+    WHERE EXISTS (SELECT 1 FROM zone) AND NOT EXISTS (SELECT 1 FROM zone WHERE NOT listed);
+"""
+
 Migration = Callable[[apsw.Connection], None]
 
 
@@ -453,6 +464,10 @@ def _let_copies_be_changed(connection: apsw.Connection) -> None:
     connection.execute(_COPIES_THAT_CAN_BE_CHANGED)
 
 
+def _note_what_is_complete(connection: apsw.Connection) -> None:
+    connection.execute(_WHAT_IS_COMPLETE)
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     _create,
     _remember_hashed_files,
@@ -461,6 +476,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _note_what_is_refused,
     _let_relations_name_any_library,
     _let_copies_be_changed,
+    _note_what_is_complete,
 )
 """``MIGRATIONS[n]`` takes a database from version n to n + 1. Never change one that was released."""
 

@@ -651,7 +651,7 @@ class Listing:
                 # Without a token the library is listed again, with its history, when changes are given.
                 metadata.move_token(connection, from_, metadata.sync_token_key(self._name))
             metadata.forget_listing(connection, self._name)
-            catalogue.set_listed(connection, self._zone.id)
+            catalogue.set_listed(connection, self._zone.id, complete=not self._history_is_due)
             if reached:
                 catalogue.set_relations_read(connection, self._zone.id)
             # A photo that left an album between two pages of it pulled the others up, and one slipped

@@ -308,6 +308,15 @@ def code_and_reason(error: IcloudfsError) -> tuple[str, str]:
     return "UNREADABLE", str(error)
 
 
+_PASSING = ("BUSY", "NO_ANSWER", "CONSENT", "UNREADABLE", "HTTP 5")
+
+
+def may_pass(refusal: Refusal) -> bool:
+    """Whether the list of an area's libraries was refused for a reason that says nothing of the area: there
+    may be libraries in it, though this account was never told of one."""
+    return refusal.part.part == LIBRARY_NAMES and refusal.code.startswith(_PASSING)
+
+
 def album_of(part: str) -> str | None:
     """The album of a part that is an album's members."""
     return part.removeprefix(_MEMBERS) if part.startswith(_MEMBERS) else None

@@ -21,7 +21,7 @@ from icloudfs.apple.records import Area, Zone
 from icloudfs.apple.wire import PRIMARY_ZONE
 from icloudfs.errors import IcloudfsError, NoPhotos, ProtocolError, one_error
 from icloudfs.progress import Progress
-from icloudfs.state import catalogue, metadata, refusals, runs
+from icloudfs.state import catalogue, completeness, metadata, refusals, runs
 from icloudfs.state.catalogue import StoredZone, Touched
 from icloudfs.state.database import Database
 from icloudfs.state.runs import Figures
@@ -32,7 +32,7 @@ from icloudfs.sync.listing import Listing
 from icloudfs.sync.members import complete_albums
 from icloudfs.sync.owed import ask_for_owed
 from icloudfs.sync.pages import Tree, place
-from icloudfs.sync.refusals import CHANGES, LIBRARIES, LIBRARY, LIBRARY_NAMES
+from icloudfs.sync.refusals import CHANGES, LIBRARIES, LIBRARY, LIBRARY_NAMES, may_pass
 from icloudfs.tree.changes import Change
 from icloudfs.tree.settling import no_longer_recent
 
@@ -140,6 +140,7 @@ class Sync:
                 await Listing(books, zone).ask_again()
             await ask_for_owed(books, zone)
             await complete_albums(books, zone)
+        await self._note_what_is_complete(books)
         await self._forget_the_past(books)
 
         def keep(connection: apsw.Connection) -> None:
@@ -153,6 +154,23 @@ class Sync:
             for area, token in zip(_AREAS, tokens, strict=True)
         ):
             await self._database.write(keep)
+
+    async def _note_what_is_complete(self, books: Books) -> None:
+        """That nothing is still to be heard of: of each library, and whether there are others."""
+        whole = [
+            zone.id
+            for zone in catalogue.zones(self._database.reader)
+            if zone.listed
+            and not zone.relisting
+            and not books.refusals.of_zone(zone.zone).is_refused(CHANGES)
+            and metadata.get(self._database.reader, metadata.sync_token_key(zone.zone.name))
+        ]
+        heard_of_all = not any(
+            may_pass(refusal) for refusal in books.refusals.known_ones if not refusal.part.zone
+        )
+        if completeness.is_noted(self._database.reader, whole, heard_of_all=heard_of_all):
+            return
+        await self._database.write(lambda c: completeness.note(c, whole, heard_of_all=heard_of_all))
 
     # -- one area ------------------------------------------------------------------------------
 

@@ -37,6 +37,7 @@ from icloudfs.mount.xattrs import Xattrs
 from icloudfs.state.database import Database, connect
 from icloudfs.tree.changes import Change, EntryAdded, EntryRemoved, InodeChanged
 from icloudfs.tree.directory import Directory, File
+from icloudfs.tree.growth import Growth
 from tests.mount.library import bytes_of
 
 
@@ -203,6 +204,7 @@ class Daemon:
         self.operations = Watched(
             settings,
             directory,
+            Growth(self.state.reader),
             MadeUpContents(self.gate),
             Xattrs(self.state.reader),
             Volume(orders.database, orders.database.parent),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import apsw
 
-from icloudfs.state import database
+from icloudfs.state import completeness, database
 from icloudfs.tree.directory import ROOT
 from icloudfs.tree.numbers import FIRST_DIRECTORY
 
@@ -30,10 +30,22 @@ class Library:
         self._directories = itertools.count(FIRST_DIRECTORY)
         self._assets = itertools.count(1)
         self.insert("zone", id=ZONE, area="private", name="PrimarySync")
+        self.complete(True)
         self._inode(ROOT, DIRECTORY, 4096, TAKEN)
 
+    def complete(self, whole: bool) -> None:
+        """Whether iCloud has told of everything that it has."""
+        self.connection.execute("UPDATE zone SET complete = ?1, albums_complete = ?1", (whole,))
+        completeness.note(self.connection, [], heard_of_all=True)
+
+    def refuse(self, part: str) -> None:
+        """iCloud refuses a part of the library."""
+        self.insert("refused_part", area="private", zone="PrimarySync", part=part, code="BUSY")
+
     def directory(self, parent: int, name: str, mode: int = 0o755) -> int:
-        ino = next(self._directories)
+        return self.directory_numbered(next(self._directories), parent, name, mode)
+
+    def directory_numbered(self, ino: int, parent: int, name: str, mode: int = 0o755) -> int:
         self._inode(ino, stat.S_IFDIR | mode, 4096, TAKEN)
         self._entry(parent, name, ino)
         return ino

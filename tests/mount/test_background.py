@@ -11,24 +11,26 @@ import pytest
 
 from icloudfs.errors import MountPointError
 from icloudfs.mount import background
+from icloudfs.progress import Progress, to_nobody
 
 PRELUDE = """
 import os, sys, time
 from icloudfs import errors
 from icloudfs.mount.background import Readiness
+from icloudfs.progress import Progress
 readiness = Readiness()
 before = os.getpgrp()
 """
 
 
-def start(program: str, log: Path | None = None) -> int:
+def start(program: str, log: Path | None = None) -> background.Started:
     return background.start([sys.executable, "-c", PRELUDE + program], output=log)
 
 
 def test_it_returns_when_the_child_is_ready(tmp_path: Path) -> None:
     told = tmp_path / "told"
     child = start(
-        f"readiness.ready(); open({str(told)!r}, 'w').write(f'{{before}} {{os.getpgrp()}}');"
+        f"readiness.ready(listed=True); open({str(told)!r}, 'w').write(f'{{before}} {{os.getpgrp()}}');"
         f" os.rename({str(told)!r}, {str(told)!r} + '!'); time.sleep(60)"
     )
     try:
@@ -36,10 +38,78 @@ def test_it_returns_when_the_child_is_ready(tmp_path: Path) -> None:
             pass
         before, after = found.read_text().split()
         # In our process group until it was ready, in one of its own from then on.
-        assert (int(before), int(after)) == (os.getpgrp(), child)
+        assert (int(before), int(after)) == (os.getpgrp(), child.pid)
+        assert child.is_listed and child.until_listed(to_nobody) == []
     finally:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        end(child)
+
+
+def end(child: background.Started) -> None:
+    with child:
+        os.kill(child.pid, signal.SIGKILL)
+        os.waitpid(child.pid, 0)
+
+
+def test_it_tells_how_far_the_first_listing_is() -> None:
+    child = start(
+        "readiness.ready(listed=False); readiness.is_at(Progress('listing', 1, 2));"
+        "readiness.is_at(Progress('listing', 2, 2)); print(readiness.listed(['an album']));"
+        "readiness.is_at(Progress('listing', 3, 2)); time.sleep(60)"
+    )
+    seen: list[object] = []
+    assert not child.is_listed
+    assert child.until_listed(seen.append) == ["an album"]
+    assert seen == [Progress("listing", 1, 2), Progress("listing", 2, 2)]
+    end(child)
+
+
+def test_a_person_who_is_needed_meanwhile() -> None:
+    child = start(
+        "readiness.ready(listed=False);"
+        "readiness.failed(errors.LoginNeeded('It ran out.')); time.sleep(60)"
+    )
+    with pytest.raises(background.StartFailed, match="It ran out") as caught:
+        child.until_listed(to_nobody)
+    assert caught.value.exit_code == 78
+    end(child)
+
+
+def test_a_daemon_that_ends_before_everything_is_listed() -> None:
+    with (
+        start("readiness.ready(listed=False); sys.exit(0)") as child,
+        pytest.raises(MountPointError, match="before everything was listed"),
+    ):
+        child.until_listed(to_nobody)
+    os.waitpid(child.pid, 0)
+
+
+def test_a_parent_that_reads_nothing_keeps_nobody(tmp_path: Path) -> None:
+    """It was stopped, by Ctrl-Z perhaps. The last word is said again until there is room for it."""
+    child = start(
+        "readiness.ready(listed=False);"
+        "[readiness.is_at(Progress('listing', n, 9)) for n in range(3000)];"
+        f"open({str(tmp_path / 'goes on')!r}, 'w');"
+        "exec('while not readiness.listed([]): time.sleep(0.01)'); time.sleep(60)"
+    )
+    while not (tmp_path / "goes on").exists():
+        pass
+    assert child.until_listed(to_nobody) == []
+    end(child)
+
+
+def test_it_stays_in_the_group_until_everything_is_listed(tmp_path: Path) -> None:
+    """An automount lets nobody else look until mount(8) is done (facts/desktop.md §0.11)."""
+    told = tmp_path / "told"
+    child = start(
+        "readiness._stays_in_group = True; readiness.ready(listed=False); groups = [os.getpgrp()];"
+        f"readiness.listed([]); open({str(told)!r}, 'w').write(f'{{groups[0]}} {{os.getpgrp()}}');"
+        f"os.rename({str(told)!r}, {str(told)!r} + '!'); time.sleep(60)"
+    )
+    child.until_listed(to_nobody)
+    while not (found := tmp_path / "told!").exists():
+        pass
+    assert found.read_text() == f"{os.getpgrp()} {child.pid}"
+    end(child)
 
 
 def test_an_error_comes_with_its_hint_and_exit_code() -> None:
@@ -71,6 +141,6 @@ def test_a_silent_death_has_a_sentence(program: str, how: str, tmp_path: Path) -
 def test_without_a_parent_nothing_happens() -> None:
     readiness = background.Readiness()
     group = os.getpgrp()
-    readiness.ready()
+    readiness.ready(listed=False)
     readiness.failed(MountPointError("nobody listens"))
     assert os.getpgrp() == group

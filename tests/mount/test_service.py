@@ -60,6 +60,13 @@ def mount(library: Library, place: Path) -> Iterator[Mount]:
         yield mount
 
 
+def happened() -> trio.Event:
+    """That everything is listed."""
+    listed = trio.Event()
+    listed.set()
+    return listed
+
+
 def test_what_is_told(manager: Manager, service: Service) -> None:
     service.ready()
     service.stands("3 photos\nREADY=1")
@@ -131,12 +138,31 @@ async def test_what_lies_over_the_mount_is_not_judged(
     assert await answers(None, 5.0)
 
 
+async def test_it_is_ready_when_everything_is_listed(
+    mount: Mount, manager: Manager, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answering, "_BEGINNING", 0.3)
+    mounted, listed = mount_table.mounted_at(mount.path), trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(attend, service, lambda: mounted, listed)
+        told: list[str] = []
+        while len(told) < 3:
+            await trio.sleep(0.01)
+            told += manager.heard()
+        assert set(told) == {"EXTEND_TIMEOUT_USEC=300000"}
+        listed.set()
+        while "READY=1" not in told:
+            await trio.sleep(0.01)
+            told += manager.heard()
+        nursery.cancel_scope.cancel()
+
+
 async def test_signs_of_life_stop_with_the_answers(
     mount: Mount, manager: Manager, service: Service
 ) -> None:
     mounted = mount_table.mounted_at(mount.path)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(attend, service, lambda: mounted)
+        nursery.start_soon(attend, service, lambda: mounted, happened())
         await trio.sleep(0.5)
         first, *others = manager.heard()
         assert first == "READY=1"
@@ -160,7 +186,7 @@ async def test_not_ready_before_the_first_answer(
     mounted = mount_table.mounted_at(mount.path)
     mount.process.send_signal(signal.SIGSTOP)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(attend, service, lambda: mounted)
+        nursery.start_soon(attend, service, lambda: mounted, happened())
         await trio.sleep(0.4)
         assert manager.heard() == []
         mount.process.send_signal(signal.SIGCONT)

@@ -6,10 +6,12 @@ import os
 import stat
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from icloudfs.state import completeness
 from icloudfs.state.database import create
 from icloudfs.tree.directory import ROOT as ROOT_INO
 from tests.mount.library import TAKEN, Library, bytes_of
@@ -111,7 +113,8 @@ def test_a_file_read_piecewise(mount: Mount) -> None:
 def test_an_empty_library_is_an_empty_folder(place: Path) -> None:
     """Mounted before the first page has come, there is not even a row for the root."""
     (place / "state").mkdir()
-    create(place / "state/me.db").close()
+    with closing(create(place / "state/me.db")) as connection:
+        completeness.note(connection, [], heard_of_all=True)
     with Mount(place / "state/me.db", place / "mnt") as mount:
         assert names(mount.path) == []
         assert stat.S_ISDIR(mount.path.stat().st_mode)

@@ -9,7 +9,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from icloudfs.state import catalogue, contents, refusals, schema
+from icloudfs.state import catalogue, completeness, contents, metadata, refusals, schema
 from icloudfs.state.database import create
 from icloudfs.state.refusals import Part, Refusal
 from icloudfs.state.summary import summarise
@@ -46,7 +46,8 @@ def test_from_version_1(tmp_path: Path) -> None:
     inode = Directory(connection).lookup(1, b"IMG_1.JPG")
     assert inode is not None and (inode.ino, inode.size, inode.mtime) == (7, 9, 5)
     # The library is listed once more, for what was never asked for.
-    assert connection.execute("SELECT value FROM metadata").fetchall() == []
+    kept = connection.execute("SELECT key FROM metadata").fetchall()
+    assert kept == [(metadata.LISTED_ONCE,)]
     (zone,) = catalogue.zones(connection)
     assert (zone.listed, zone.relisting) == (True, True)
     assert connection.execute("SELECT count(*) FROM hashed_file").fetchall() == [(0,)]
@@ -219,3 +220,14 @@ def test_modes_are_those_of_copies_that_can_be_changed(tmp_path: Path, version: 
         (8, modes.PRIVATE_FILE),
         (9, modes.PRIVATE_DIRECTORY),
     ]
+
+
+def test_what_was_listed_before_is_believed_to_be_complete(tmp_path: Path) -> None:
+    """By a version that noted it of listings alone; one that was cut off is not."""
+    for name, listed in (("whole", 1), ("cut off", 0)):
+        path = tmp_path / f"{name}.db"
+        _second_version(path)
+        with closing(apsw.Connection(str(path))) as connection:
+            connection.execute("UPDATE zone SET listed = ?", (listed,))
+        with closing(create(path)) as connection:
+            assert completeness.misses_nothing(connection) == bool(listed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from tests.scratch import ICLOUDFS, Scratch, wait_until
 from tests.whole.library import Library
+from tests.whole.local_icloud import LocalICloud
 
 PROJECT = Path(__file__).parents[2]
 
@@ -86,6 +88,26 @@ def test_mounted_and_unmounted(library: Library, helper: Path, config: Path) -> 
     os.close(daemon)
 
 
+def test_what_is_mounted_by_mount_is_complete(
+    library: Library, icloud: LocalICloud, helper: Path, config: Path
+) -> None:
+    """So whatever is ordered after it finds everything. ``no_wait`` does without."""
+    library.icloudfs("reset-state", "--yes")
+    icloud.control.set_fault("*", "status", call="list:hidden", status=503, retry_after=0.2)
+    assert mount(library, helper, f"no_wait,config={config}").returncode == 0
+    with pytest.raises(BlockingIOError):
+        library.views()
+    library.unmount()
+
+    clearing = threading.Timer(1.0, icloud.control.clear_faults)
+    clearing.start()
+    done = mount(library, helper, f"config={config}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Library" in library.views()
+    clearing.join()
+    assert os.getpgid(library.daemon) == library.daemon
+
+
 def test_permissions_as_they_are_asked_for(library: Library, helper: Path, config: Path) -> None:
     mount(library, helper, f"allow_other,uid=1234,gid=2345,umask=027,config={config}")
 
@@ -131,7 +153,10 @@ def test_what_lies_about_is_not_run(library: Library, helper: Path, config: Path
 def test_why_not(library: Library, helper: Path, config: Path) -> None:
     for options, complaint in (
         (f"config={config},fast", "Unknown mount option 'fast'"),
-        (f"config={config},cookie_directory=/nowhere/at/all", "Nobody is signed in"),
+        (
+            f"config={config},cookie_directory={library.scratch.folder}/nowhere",
+            "Nobody is signed in",
+        ),
     ):
         done = mount(library, helper, options)
         assert done.returncode == 32

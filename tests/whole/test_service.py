@@ -106,3 +106,36 @@ def test_a_sign_in_that_runs_out_and_is_mended(home: Library, manager: Manager) 
     assert photo.read_bytes() == home.truth(photo)
     home.unmount()
     assert served.wait(10) == 0
+
+
+def test_it_is_ready_once_everything_is_listed(
+    stranger: Library, signed_in: Library, icloud: LocalICloud, manager: Manager
+) -> None:
+    """Until then systemd is told how far it is, and to wait."""
+    stranger.take_state_of(signed_in)
+    icloud.control.set_fault("*", "status", call="list:hidden", status=503, retry_after=0.2)
+    served = stranger.serve("--interval", "1", environment=manager.environment)
+    wait_until(lambda: manager.status.startswith("not complete yet: listing, "))
+    assert "EXTEND_TIMEOUT_USEC=60000000" in manager.heard
+    assert "READY=1" not in manager.heard
+
+    icloud.control.clear_faults()
+
+    wait_until(lambda: "READY=1" in manager.heard, 20)
+    assert "Library" in stranger.views()
+    wait_until(lambda: " photos, as iCloud had them at " in manager.status)
+    stranger.unmount()
+    assert served.wait(10) == 0
+
+
+def test_nothing_to_show_and_a_session_that_icloud_refuses(scratch: Scratch) -> None:
+    """Apple has ended it since it was last used, a moment ago, and no password is at hand."""
+    icloud = LocalICloud(scratch, assets=5)
+    library = Library(icloud, scratch)
+    library.login()
+    del library.environment["ICLOUDFS_PASSWORD"]
+    icloud.control.expire("all")
+    done = library.icloudfs("mount", library.mount_point, check=False)
+    assert done.returncode == 78 and "icloudfs login" in done.stderr
+    assert not library.is_mounted
+    icloud.stop()

@@ -1,0 +1,204 @@
+"""A folder is complete, or says that it is not: what copies, archives or compares notices."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.scratch import ICLOUDFS, Scratch, wait_until
+from tests.whole.library import Library
+from tests.whole.local_icloud import LocalICloud
+from tests.whole.terminal import Terminal
+
+PART = "Albums/Holidays"
+"""Small and nested."""
+
+EAGAIN = os.strerror(errno.EAGAIN)
+
+
+def hold_up_the_listing(icloud: LocalICloud) -> None:
+    """One list of the first listing is put off for as long as this stands."""
+    icloud.control.set_fault("*", "status", call="list:hidden", status=503, retry_after=0.2)
+
+
+def is_complete(library: Library) -> bool:
+    try:
+        library.views()
+    except BlockingIOError:
+        return False
+    return True
+
+
+@pytest.fixture
+def unlisted(stranger: Library, signed_in: Library) -> Library:
+    """Signed in, and nothing else."""
+    stranger.take_state_of(signed_in)
+    return stranger
+
+
+@pytest.fixture
+def growing(unlisted: Library, icloud: LocalICloud) -> Iterator[Library]:
+    """Mounted, with photos in it, in the middle of its first listing."""
+    hold_up_the_listing(icloud)
+    unlisted.mount("--interval", "1")
+    wait_until((unlisted.mount_point / PART).is_dir)
+    yield unlisted
+    icloud.control.clear_faults()
+
+
+def test_a_backup_that_mirrors_deletes_nothing(
+    library: Library, icloud: LocalICloud, scratch: Scratch
+) -> None:
+    """After ``reset-state`` the folder is empty, and then grows."""
+    backup = scratch.folder / "backup"
+    backup.mkdir()
+    old = backup / "IMG_0001.JPG"
+    old.touch()
+    library.icloudfs("reset-state", "--yes")
+    hold_up_the_listing(icloud)
+    library.mount("--interval", "1")
+    mirror = "rsync", "-a", "--delete", "--max-size=1", f"{library.mount_point}/", backup
+
+    for _ in range(2):
+        done = scratch.run(*mirror, check=False)
+        assert done.returncode == 23 and EAGAIN in done.stderr, done
+        assert old.exists()
+        wait_until((library.mount_point / "Library").is_dir)
+
+    icloud.control.clear_faults()
+    wait_until(lambda: is_complete(library), 20)
+    scratch.run(*mirror)
+    assert not old.exists()
+
+
+def test_every_program_notices(growing: Library, scratch: Scratch) -> None:
+    source, there = growing.mount_point / PART, scratch.folder / "there"
+    there.mkdir()
+    secrets = {
+        "RESTIC_PASSWORD": "a",
+        "RESTIC_CACHE_DIR": str(there / "cache"),
+        "BORG_BASE_DIR": str(there / "base"),
+        "BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK": "yes",
+    }
+    restic, borg = ("restic", "--repo", there / "restic"), there / "borg"
+    scratch.run(*restic, "init", environment=secrets)
+    scratch.run("borg", "init", "--encryption", "none", borg, environment=secrets)
+    programs: dict[tuple[str | Path, ...], int] = {
+        ("ls", source): 2,
+        ("find", source): 1,
+        ("du", "-s", source): 1,
+        ("cp", "-r", source, there / "copy"): 1,
+        ("tar", "-cf", there / "photos.tar", "-C", source, "."): 2,
+        (*restic, "backup", source): 3,
+        ("borg", "create", f"{borg}::one", source): 1,
+        ("python3", "-c", "import os, sys; list(os.scandir(sys.argv[1]))", source): 1,
+    }
+
+    for command, code in programs.items():
+        done = scratch.run(*command, check=False, environment=secrets)
+        said = done.stdout + done.stderr
+        assert (done.returncode, EAGAIN.lower() in said.lower()) == (code, True), (command, said)
+
+
+def test_what_is_there_can_be_read_and_file_managers_show_it(
+    growing: Library, scratch: Scratch
+) -> None:
+    program = """
+import os, sys
+open("/proc/self/comm", "w").write("nautilus")
+print(*(f"{folder}/{name}" for folder, _, names in os.walk(sys.argv[1]) for name in names), sep="\\n")
+"""
+    shown = scratch.run("python3", "-c", program, growing.mount_point / PART).stdout
+    photo = Path(shown.splitlines()[0])
+    assert photo.read_bytes() == growing.truth(photo)
+
+
+def test_it_is_complete_once_listed_and_after_a_restart(
+    growing: Library, icloud: LocalICloud
+) -> None:
+    assert not is_complete(growing)
+    growing.kill()
+    growing.scratch.run("umount", "-l", growing.mount_point)
+    growing.mount("--interval", "1")
+    assert not is_complete(growing)
+
+    icloud.control.clear_faults()
+    wait_until(lambda: is_complete(growing), 20)
+    growing.unmount()
+    icloud.control.set_fault("*", "status", status=503, retry_after=0.2)
+    growing.mount("--interval", "1")
+    assert is_complete(growing) and list(growing.files())
+
+
+# -- waiting for it --------------------------------------------------------------------------------
+
+
+def waiting(library: Library) -> subprocess.Popen[str]:
+    """``mount --wait`` at work, its folder mounted."""
+    command: list[str | Path] = ["mount", library.mount_point, "--log-file", library.log, "--wait"]
+    pipe = subprocess.PIPE
+    mounting = library.scratch.start(
+        ICLOUDFS, *command, environment=library.environment, stdout=pipe, stderr=pipe
+    )
+    wait_until(lambda: library.is_mounted or mounting.poll() is not None, 20)
+    return mounting
+
+
+def test_a_script_can_wait_for_it(unlisted: Library, icloud: LocalICloud) -> None:
+    hold_up_the_listing(icloud)
+    mounting = waiting(unlisted)
+    wait_until((unlisted.mount_point / "Library").is_dir)
+    assert mounting.poll() is None and not is_complete(unlisted)
+    icloud.control.clear_faults()
+    said = mounting.communicate(timeout=20)
+    assert (mounting.returncode, *said) == (0, "", "")
+    assert is_complete(unlisted)
+
+    unlisted.unmount()
+    mounting = waiting(unlisted)
+    mounting.communicate(timeout=20)
+    assert mounting.returncode == 0
+
+
+def test_a_script_hears_what_is_missing_for_now(unlisted: Library, icloud: LocalICloud) -> None:
+    icloud.control.set_fault("*", "answer", call="albums", way="403")
+    mounting = waiting(unlisted)
+    _, complaint = mounting.communicate(timeout=20)
+    assert mounting.returncode == 16
+    assert (
+        "It is mounted, but iCloud refuses to give the list of albums of PrimarySync" in complaint
+    )
+    assert unlisted.is_mounted
+
+
+def test_at_a_terminal(unlisted: Library, icloud: LocalICloud) -> None:
+    """Progress is shown, and Ctrl-C leaves it to the daemon."""
+    hold_up_the_listing(icloud)
+    command: list[str | Path] = [
+        ICLOUDFS,
+        "mount",
+        unlisted.mount_point,
+        "--log-file",
+        unlisted.log,
+    ]
+    environment = unlisted.scratch.environment | unlisted.environment | {"TERM": "xterm"}
+    with Terminal(command, environment) as terminal:
+        terminal.expect("Until it is done, backups")
+        terminal.expect("Ctrl-C leaves it to the daemon")
+        terminal.expect("listing")
+        terminal.press("\x03")
+        terminal.expect("It goes on without you")
+        assert terminal.end() == 0
+    assert unlisted.daemon and not is_complete(unlisted)
+
+    icloud.control.clear_faults()
+    wait_until(lambda: is_complete(unlisted), 20)
+    unlisted.unmount()
+    with Terminal(command, environment) as terminal:
+        assert terminal.end() == 0
+    assert terminal.shown == ""
