@@ -38,7 +38,7 @@ from icloudfs.mount.volume import Volume
 from icloudfs.mount.xattrs import Xattrs
 from icloudfs.notice import SignInNotice
 from icloudfs.standing import Standing
-from icloudfs.state import catalogue
+from icloudfs.state import catalogue, lock
 from icloudfs.sync.schedule import Schedule
 from icloudfs.sync.sync import demand_photos
 from icloudfs.tree.changes import Change
@@ -68,7 +68,7 @@ async def serve(settings: Settings, mount_point: Path, ready: Callable[[], None]
         if changed:
             changes.send_nowait(changed)
 
-    async with opened(settings, f"mounted on {mount_point}", publish) as library:
+    async with opened(settings, lock.mounted_on(mount_point), publish) as library:
         await _prepare(library)
         with one_error():
             await _Mount(library, to_kernel, mount_point).run(ready)
