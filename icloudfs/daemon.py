@@ -137,6 +137,7 @@ class _Mount:
         async with trio.open_nursery() as nursery:
 
             def mounted() -> None:
+                self._library.is_mounted = True
                 nursery.start_soon(self._keep_going, self._tell_kernel)
                 nursery.start_soon(self._keep_going, self._schedule.run)
                 nursery.start_soon(self._keep_going, self._stay_signed_in)

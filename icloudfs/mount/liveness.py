@@ -22,6 +22,10 @@ from icloudfs.mount import special
 PATIENCE = 5.0
 """Seconds for an answer, which comes from memory, on a machine that is busy."""
 
+_AFTER_KILL = 1.0
+"""Seconds in which a program that is killed is out of the mount. It takes a millisecond, unless the daemon was
+stopped between taking its request and answering that."""
+
 _DEAD = {errno.ENOTCONN, errno.ECONNABORTED}
 """What every call that reaches a dead daemon's mount is told, and nothing else is."""
 
@@ -68,14 +72,17 @@ async def look(place: Path) -> Look:
         cwd=Path("/"),
     )
     assert process.stdout is not None
-    async with process.stdout:
-        with trio.move_on_after(PATIENCE):
-            told = await _all(process.stdout)
-            code = await process.wait()
-            return Look(Life.DEAD if code in _DEAD else Life.ANSWERS, _pid(told))
-    process.kill()
-    with trio.move_on_after(PATIENCE):
-        await process.wait()
+    try:
+        async with process.stdout:
+            with trio.move_on_after(PATIENCE):
+                told = await _all(process.stdout)
+                code = await process.wait()
+                return Look(Life.DEAD if code in _DEAD else Life.ANSWERS, _pid(told))
+    finally:
+        if process.returncode is None:
+            process.kill()
+            with trio.move_on_after(_AFTER_KILL, shield=True):
+                await process.wait()
     return Look(Life.SILENT)
 
 
