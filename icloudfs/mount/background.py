@@ -17,7 +17,7 @@ from typing import IO
 
 import msgspec
 
-from icloudfs import ours
+from icloudfs import ours, pathtext
 from icloudfs.errors import IcloudfsError, MountPointError
 
 VARIABLE = "ICLOUDFS_READY_FD"
@@ -89,7 +89,8 @@ def _opened(log_file: Path | None) -> Iterator[IO[bytes] | None]:
 
 def _decode(line: bytes) -> Outcome | None:
     try:
-        return msgspec.json.decode(line, type=Outcome)
+        outcome: Outcome = pathtext.decoded(line, Outcome)
+        return outcome
     except msgspec.DecodeError:
         return None
 
@@ -127,5 +128,5 @@ class Readiness:
     def _tell(self, outcome: Outcome) -> None:
         if self._pipe is not None:
             with contextlib.suppress(BrokenPipeError), self._pipe as pipe:
-                pipe.write(msgspec.json.encode(outcome) + b"\n")
+                pipe.write(pathtext.encoded(outcome) + b"\n")
             self._pipe = None
