@@ -48,5 +48,14 @@ ODD: dict[str, bytes] = {
     "long": b"\xe3\x80\x80" * 85,
 }
 
+_EVERYTHING = (
+    b" \\040 - \t\n\x0c\x1b'\"$%:,;" + "\u0085\u00a0\u2028\u3000\U0001f4f7".encode() + b" "
+)
+TOGETHER = {
+    "all that is text": os.fsdecode(_EVERYTHING),
+    "all of it": os.fsdecode(_EVERYTHING + b"\xff\xe3"),
+}
+"""All of that in one name, for what takes its time."""
+
 NAMES = {told: os.fsdecode(name) for told, name in ODD.items()}
 """The same as paths of Python have them."""

@@ -51,6 +51,7 @@ class Scratch:
             env=self.environment | options.pop("environment", {}),
             capture_output=True,
             text=True,
+            errors="surrogateescape",  # names need not be UTF-8
             check=False,
             timeout=_LONGEST,
             **({"stdin": subprocess.DEVNULL} | options),

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import functools
+import os
+import resource
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
 import trio
 
-from icloudfs import journal, memory
+from icloudfs import config, journal, memory
 from icloudfs.apple.session import stem
 from icloudfs.cli.options import account_options, with_account
 from icloudfs.config import Settings, make_state_directory
 from icloudfs.errors import IcloudfsError
-from icloudfs.mount import background
+from icloudfs.mount import background, mount_table
 from icloudfs.tree.layout import View
 
 
@@ -64,9 +67,10 @@ def command(settings: Settings, mount_point: Path, foreground: bool) -> None:
     Returns when the folder can be used. 'icloudfs unmount' or 'umount' ends it. Without --log-file the
     log is kept beside the state, or by the journal if systemd does the mount.
     """
-    settings = with_account(settings)
+    settings = config.in_full(with_account(settings))
+    mount_point = mount_table.in_full(mount_point)
     if foreground:
-        _serve(settings, mount_point.absolute())
+        _serve(settings, mount_point)
         return
     if settings.log_file is None and journal.is_standard_error():
         background.start(_again("--foreground"), output=None)
@@ -92,9 +96,19 @@ def _serve(settings: Settings, mount_point: Path) -> None:
     from icloudfs import daemon  # imports FUSE, which the parent does not need
 
     memory.share_heaps()
+    os.chdir("/")  # the directory where it was started can be unmounted or removed
+    _open_as_many_files_as_allowed()
     readiness = background.Readiness()
     try:
         trio.run(functools.partial(daemon.serve, settings, mount_point, readiness.ready))
     except IcloudfsError as error:
         readiness.failed(error)
         raise
+
+
+def _open_as_many_files_as_allowed() -> None:
+    """Each photo that a program has open is a file in the cache, and the usual 1024 are for programs that use
+    select(2)."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # a container may not let us
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -38,13 +38,18 @@ def absolute(path: Path) -> Path:
 
     Raises MountPointError for a relative one in a directory that is gone.
     """
+    spelled = in_full(path)
+    if spelled.name in ("", ".", ".."):
+        return spelled.resolve()
+    return spelled.parent.resolve() / spelled.name
+
+
+def in_full(path: Path) -> Path:
+    """``path`` from the root on, as it is spelled. Raises MountPointError as ``absolute`` does."""
     try:
-        spelled = path.absolute()
+        return path.absolute()
     except FileNotFoundError:
         raise MountPointError(
             f"There is no {path}: the directory where you are has been removed.",
             hint="Name the whole path, or change to another directory.",
         ) from None
-    if spelled.name in ("", ".", ".."):
-        return spelled.resolve()
-    return spelled.parent.resolve() / spelled.name
