@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
-import platformdirs
 from msgspec import Meta
 
-from icloudfs import ours
+from icloudfs import ours, pathtext, xdg
 from icloudfs.apple.session import stem
 from icloudfs.errors import ConfigError
 from icloudfs.sync.mirror import Policy
@@ -28,7 +27,15 @@ from icloudfs.tree.layout import DEFAULT_VIEWS, View
 from icloudfs.units import parse_size
 
 ENVIRONMENT_PREFIX = "ICLOUDFS_"
-_DIRECTORIES = platformdirs.PlatformDirs("icloudfs", appauthor=False)
+_HOMELESS = Path("~")
+
+
+def _own(variable: str, usual: str) -> Path:
+    """Our directory among the user's; one below ``_HOMELESS`` for who has none, and has to name another."""
+    try:
+        return xdg.directory(variable, usual) / "icloudfs"
+    except ConfigError:
+        return _HOMELESS / usual
 
 
 Label = Annotated[
@@ -47,9 +54,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     region: Literal["global", "china"] = "global"
     endpoint: str = ""
     """Base URL of a simulator; empty for Apple."""
-    cookie_directory: Path = Path(_DIRECTORIES.user_state_dir)
+    cookie_directory: Path = _own("XDG_STATE_HOME", ".local/state")
     """Session, state database and lock."""
-    cache_dir: Path = Path(_DIRECTORIES.user_cache_dir)
+    cache_dir: Path = _own("XDG_CACHE_HOME", ".cache")
     cache_limit: Annotated[int, Meta(ge=0)] = 10 * 1024**3
     """Content beyond this is evicted, least recently used first; 0 for no limit."""
     password_file: Path | None = None
@@ -113,9 +120,23 @@ def replace(settings: Settings, **changes: Any) -> Settings:
     return msgspec.structs.replace(settings, **changes)
 
 
-def default_file() -> Path:
-    """Where the config file is looked for if none is named."""
-    return Path(_DIRECTORIES.user_config_dir) / "config.toml"
+def in_full(settings: Settings) -> Settings:
+    """The same places by their whole paths, for who goes to another directory. Raises ConfigError."""
+    named = {name: getattr(settings, name) for name in _PATHS}
+    try:
+        return replace(settings, **{name: path and path.absolute() for name, path in named.items()})
+    except FileNotFoundError:
+        relative = next(path for path in named.values() if path and not path.is_absolute())
+        raise ConfigError(
+            f"There is no {relative}: the directory where you are has been removed.",
+            hint="Name whole paths, or change to another directory.",
+        ) from None
+
+
+def default_file() -> Path | None:
+    """Where the config file is looked for if none is named; None for who has no home."""
+    place = _own("XDG_CONFIG_HOME", ".config")
+    return None if place.parts[0] == str(_HOMELESS) else place / "config.toml"
 
 
 def load(
@@ -130,12 +151,20 @@ def load(
     """
     merged: dict[str, Any] = dict(defaults or {})
     path = file or default_file()
-    _merge(merged, _read_file(path, required=file is not None), f"in {path}")
+    if path is not None:
+        _merge(merged, _read_file(path, required=file is not None), f"in {path}")
     _merge(merged, _from_environment(environment), "in the environment")
     _merge(
         merged, {key: value for key, value in flags.items() if value is not None}, "as an option"
     )
-    return _convert(merged, "in the settings")
+    settings = _convert(merged, "in the settings")
+    for key in ("cookie_directory", "cache_dir"):
+        if key not in merged and getattr(settings, key).parts[0] == str(_HOMELESS):
+            raise ConfigError(
+                f"There is no home directory, and no {key.replace('_', ' ')} is named.",
+                hint=f"Name one with --{key.replace('_', '-')}, or set HOME.",
+            )
+    return settings
 
 
 def _merge(merged: dict[str, Any], layer: dict[str, Any], where: str) -> None:
@@ -146,7 +175,8 @@ def _merge(merged: dict[str, Any], layer: dict[str, Any], where: str) -> None:
 
 def _read_file(path: Path, *, required: bool) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text())
+        # Windows' editors begin it with a byte order mark, and any may end lines in their own way.
+        return tomllib.loads(re.sub("\r\n?", "\n", path.read_bytes().decode("utf-8-sig")))
     except FileNotFoundError:
         if required:
             raise ConfigError(f"The config file {path} does not exist.") from None
@@ -159,9 +189,14 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Any]:
     layer: dict[str, Any] = {}
     for key in Settings.__struct_fields__:
         # A variable that is set to nothing is as good as none.
-        if value := environment.get(ENVIRONMENT_PREFIX + key.upper()):
+        if value := one_line(environment.get(ENVIRONMENT_PREFIX + key.upper(), "")):
             layer[key] = _list(value) if key in _LISTS else value
     return layer
+
+
+def one_line(text: str) -> str:
+    """A line without what editors of other systems put around it: a byte order mark, the end of a line."""
+    return text.removeprefix("\ufeff").rstrip("\r\n")
 
 
 def _list(text: str) -> list[str]:
@@ -170,6 +205,15 @@ def _list(text: str) -> list[str]:
 
 _LISTS = ("views", "mirror_albums", "labels")
 _SIZES = ("cache_limit", "stream_above")
+_PATHS = ("cookie_directory", "cache_dir", "password_file", "log_file")
+
+
+def _words(value: Any) -> list[str]:
+    return [
+        word
+        for word in (value if isinstance(value, list | tuple) else [value])
+        if isinstance(word, str)
+    ]
 
 
 def _convert(layer: Mapping[str, Any], where: str) -> Settings:
@@ -180,6 +224,9 @@ def _convert(layer: Mapping[str, Any], where: str) -> Settings:
                 values[key] = parse_size(values[key])
         if isinstance(values.get("umask"), str):
             values["umask"] = parse_octal(values["umask"])
+        for key, value in values.items():
+            if key not in _PATHS and not all(map(pathtext.is_text, _words(value))):
+                raise ValueError(f"{key} is no text")
         settings = msgspec.convert(values, Settings, strict=False, dec_hook=_decode)
     except (msgspec.ValidationError, ValueError) as error:
         raise ConfigError(_explain(error, where), hint=_hint(error)) from error
@@ -188,7 +235,10 @@ def _convert(layer: Mapping[str, Any], where: str) -> Settings:
 
 def _decode(kind: type, value: Any) -> Any:
     if kind is Path and isinstance(value, str):
-        return Path(value).expanduser()
+        try:
+            return Path(value).expanduser()
+        except RuntimeError:
+            raise ValueError(f"there is no home directory for {value!r}") from None
     if kind is Path and isinstance(value, Path):
         return value
     raise ValueError(f"cannot read {value!r}")

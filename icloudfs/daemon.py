@@ -41,7 +41,7 @@ from icloudfs.mount.xattrs import Xattrs
 from icloudfs.notice import SignInNotice
 from icloudfs.progress import IDLE
 from icloudfs.standing import Standing
-from icloudfs.state import catalogue
+from icloudfs.state import catalogue, lock
 from icloudfs.sync.schedule import Schedule
 from icloudfs.sync.sync import demand_photos
 from icloudfs.tree.changes import Change
@@ -81,7 +81,7 @@ async def serve(settings: Settings, mount_point: Path, readiness: Readiness) -> 
         if changed:
             changes.send_nowait(changed)
 
-    async with opened(settings, f"mounted on {mount_point}", publish) as library:
+    async with opened(settings, lock.mounted_on(mount_point), publish) as library:
         await _prepare(library)
         with one_error():
             await _Mount(library, to_kernel, mount_point).run(readiness)
@@ -154,6 +154,7 @@ class _Mount:
         async with trio.open_nursery() as nursery:
 
             def mounted() -> None:
+                self._library.is_mounted = True
                 pause = min(self._interval, _PAUSE_AFTER_BUG)
                 nursery.start_soon(keep_going, self._tell_kernel, pause)
                 nursery.start_soon(keep_going, self._schedule.run, pause)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -17,9 +18,10 @@ from icloudfs.config import Settings
 from icloudfs.control import client
 from icloudfs.control.socket import socket_path
 from icloudfs.errors import IcloudfsError
-from icloudfs.mount import mount_table
+from icloudfs.mount import liveness, mount_table
 from icloudfs.mount.fusermount import DEVICE
 from icloudfs.mount.limits import CONNECTIONS
+from icloudfs.mount.liveness import Life
 from icloudfs.state.database import database_path, look
 from icloudfs.state.summary import knows_a_library
 from icloudfs.trust import RENEW, Trust
@@ -30,8 +32,6 @@ _RELEASED = 1_790_000_000
 certificates do not verify by it."""
 _ROOM_AT_LEAST = 1 << 30
 """Bytes of disk below which reading photos soon fails."""
-_PATIENCE = 2.0
-"""Seconds for a mount to answer."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -51,7 +51,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     """Look at everything; nothing is changed, and the network is not asked."""
     for check in _LOOKS:
         yield check(settings)
-    yield from _stale_mounts()
+    yield from _mounts()
 
 
 def _device(settings: Settings) -> Finding:  # noqa: ARG001
@@ -139,25 +139,22 @@ def _sign_in(settings: Settings) -> Finding:
     return Finding("sign-in", True, f"as {settings.username}")
 
 
-def _stale_mounts() -> Iterator[Finding]:
+def _mounts() -> Iterator[Finding]:
+    """Those of this user: others' can be dead or alive without our being told."""
     for mounted in mount_table.all_of_ours():
-        complaint = trio.run(_complaint_of, mounted.path)
-        if complaint is None:
-            yield Finding("mount", True, f"{mounted.path} answers")
-        else:
-            mend = f"fusermount3 -uz '{mounted.path}'"
-            yield Finding("mount", False, f"{mounted.path} {complaint}", mend)
+        if mounted.user == os.geteuid():
+            yield _mount(mounted.path)
 
 
-async def _complaint_of(mount_point: Path) -> str | None:
-    """Why a mount is of no use. One whose daemon hangs would hold us up for ever."""
-    with trio.move_on_after(_PATIENCE):
-        try:
-            await trio.to_thread.run_sync(mount_point.stat, abandon_on_cancel=True)
-        except OSError as error:
-            return f"is dead: {error.strerror}"
-        return None
-    return "does not answer"
+def _mount(place: Path) -> Finding:
+    match trio.run(liveness.look, place).life:
+        case Life.ANSWERS:
+            return Finding("mount", True, f"{place} answers")
+        case Life.DEAD:
+            says = f"{place} is dead: its daemon has ended"
+        case Life.SILENT:
+            says = f"{place} does not answer"
+    return Finding("mount", False, says, f"icloudfs unmount {shlex.quote(str(place))}")
 
 
 _LOOKS: tuple[Callable[[Settings], Finding], ...] = (

@@ -193,6 +193,8 @@ class Library:
         )
         self.seeding: Callable[[], dict[str, int]] | None = None
         """What the desktop's thumbnails come to, where a mount lays them."""
+        self.is_mounted = False
+        """Whether a folder that shows it has been mounted; it may be gone since."""
         self._listeners: set[Report] = set()
         self.wake: Callable[[], None] = _nothing
         """Has iCloud looked at now instead of in a while, where a schedule waits."""
@@ -434,6 +436,7 @@ class Library:
         return {
             "sync": self.now,
             "trouble": None if trouble is None else _told(trouble),
+            "mounted": self.is_mounted,
             "sign_in_needed": self.icloud.person_needed is not None,
             "cache_bytes": self.cache.usage,
             "thumbnails": {

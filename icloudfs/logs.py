@@ -47,7 +47,9 @@ def _on_standard_error() -> logging.Handler:
 
 def _to_file(file: Path) -> logging.Handler:
     try:
-        handler = _LogFile(file, maxBytes=_LARGEST, backupCount=1)
+        handler = _LogFile(
+            file, maxBytes=_LARGEST, backupCount=1, encoding="utf-8", errors="backslashreplace"
+        )
     except OSError as error:
         raise ConfigError(f"The log file {file} cannot be written: {error.strerror}.") from error
     handler.setFormatter(logging.Formatter(_FORMAT))

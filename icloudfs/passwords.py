@@ -13,8 +13,9 @@ import keyring
 import keyring.errors
 import trio
 
-from icloudfs.config import Settings
+from icloudfs.config import Settings, one_line
 from icloudfs.errors import ConfigError
+from icloudfs.pathtext import is_text
 
 VARIABLE = "ICLOUDFS_PASSWORD"
 CREDENTIAL = "icloud-password"
@@ -32,8 +33,8 @@ async def kept_password(settings: Settings) -> str | None:
     directory = os.environ.get("CREDENTIALS_DIRECTORY")
     if directory and (Path(directory) / CREDENTIAL).exists():
         return _from_credential(Path(directory) / CREDENTIAL)
-    if password := os.environ.get(VARIABLE):
-        return password
+    if password := one_line(os.environ.get(VARIABLE, "")):
+        return as_text(password, f"The password in {VARIABLE}")
     return await trio.to_thread.run_sync(_from_keyring, settings.username)
 
 
@@ -44,12 +45,9 @@ def _from_file(path: Path) -> str:
             raise ConfigError(
                 f"The password file {path} can be read by others.", hint=f"chmod 600 {path}"
             )
-        password = _first_line(path.read_text())
+        password = _first_line(path)
     except OSError as error:
         raise ConfigError(f"The password file {path} cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError:
-        # Its message would quote the content.
-        raise ConfigError(f"The password file {path} is no text.") from None
     if not password:
         raise ConfigError(f"The first line of the password file {path} is empty.")
     return password
@@ -57,11 +55,26 @@ def _from_file(path: Path) -> str:
 
 def _from_credential(path: Path) -> str:
     # systemd made it readable for this process alone, in ways that mode bits do not show.
-    return _first_line(path.read_text())
+    try:
+        return _first_line(path)
+    except OSError as error:
+        raise ConfigError(f"The credential {path} cannot be read: {error.strerror}.") from error
 
 
-def _first_line(text: str) -> str:
-    return text.splitlines()[0] if text else ""
+def _first_line(path: Path) -> str:
+    """Up to a line feed, and nothing else that text may be parted at: a password may hold a form feed or NEL.
+
+    Raises ConfigError, OSError.
+    """
+    line, *_ = path.read_bytes().split(b"\n", 1)
+    return one_line(as_text(line.decode("utf-8", "surrogateescape"), f"The password file {path}"))
+
+
+def as_text(password: str, what: str) -> str:
+    """The password if it is text. Raises ConfigError, which does not quote it."""
+    if not is_text(password):
+        raise ConfigError(f"{what} is no text.", hint="It must be UTF-8.")
+    return password
 
 
 def _from_keyring(username: str) -> str | None:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import msgspec
 
+from icloudfs import pathtext
+
 
 class Done(msgspec.Struct):
     """One file that was written, or one link that was made."""
@@ -141,19 +143,20 @@ class Traces:
 
     def _read_record(self) -> list[Done]:
         text = read(self._record)
-        return [] if text is None else msgspec.json.decode(text, type=list[Done])
+        done: list[Done] = [] if text is None else pathtext.decoded(text.encode(), list[Done])
+        return done
 
     def _write_record(self, record: list[Done]) -> None:
         if record:
-            _write(self._record, msgspec.json.encode(record).decode())
+            _write(self._record, pathtext.encoded(record).decode())
         else:
             self._record.unlink(missing_ok=True)
 
 
 def read(path: Path) -> str | None:
-    """A file's text; None if it is not there."""
+    """A file's text, in which every byte can be found again; None if it is not there."""
     try:
-        return path.read_text("utf-8", "surrogateescape")
+        return path.read_bytes().decode("utf-8", "surrogateescape")
     except (FileNotFoundError, NotADirectoryError):
         return None
 
@@ -169,6 +172,6 @@ def _write(path: Path, text: str, mode: int = 0o644) -> None:
     if path.exists():
         mode = path.stat().st_mode & 0o7777
     new = path.with_name(f".{path.name}.icloudfs")
-    new.write_text(text, "utf-8", "surrogateescape")
+    new.write_bytes(text.encode("utf-8", "surrogateescape"))
     new.chmod(mode)
     new.rename(path)

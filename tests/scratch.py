@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from icloudfs.mountinfo import mounts
+
 ICLOUDFS = Path(sys.executable).with_name("icloudfs")
 """The installed command."""
 
@@ -49,6 +51,7 @@ class Scratch:
             env=self.environment | options.pop("environment", {}),
             capture_output=True,
             text=True,
+            errors="surrogateescape",  # names need not be UTF-8
             check=False,
             timeout=_LONGEST,
             **({"stdin": subprocess.DEVNULL} | options),
@@ -79,9 +82,7 @@ class Scratch:
 
     def mounts(self) -> list[str]:
         """Mount points below the folder, innermost first."""
-        points = [
-            line.split(" ")[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()
-        ]
+        points = [str(mounted.path) for mounted in mounts()]
         return sorted((p for p in points if p.startswith(f"{self.folder}/")), reverse=True)
 
     def clear(self) -> list[str]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
 from icloudfs.cli import install_units
 from icloudfs.errors import ConfigError
+from icloudfs.pathtext import is_text
 from icloudfs.systemd import installing
 from icloudfs.systemd.installing import Folder, Machine, escaped
+from tests.odd import NAMES
 
 PROGRAM = Path("/opt/icloudfs/bin/icloudfs")
 PHOTOS = Folder(Path("/srv/photos of 100%"), "me@example.com")
@@ -147,3 +151,32 @@ def test_as_a_person_types_it(
     assert everything(tmp_path) == {}
     refused = run(install_units.command, system[1:])
     assert isinstance(refused.exception, ConfigError)
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES.keys())
+def test_a_folder_of_any_name_is_taken_or_refused(
+    machine: Machine, tmp_path: Path, name: str
+) -> None:
+    """Never written in a way that systemd reads as something else."""
+    folder = Path("/srv", name)
+    if program := shutil.which("systemd-escape"):
+        told = subprocess.run([program, "--path", folder], capture_output=True, text=True)
+        assert told.stdout.removesuffix("\n") == escaped(folder)
+    try:
+        list(installing.install_for_system(machine, [Folder(folder, "me@example.com")]))
+    except ConfigError as error:
+        is_hard = set(name) & set("\t\n\r\x0b\x0c\x1b\x1c\x7f") or name[-1] in " \\"
+        assert is_hard or not is_text(name) or len(escaped(folder)) > 245
+        assert repr(str(folder)) in str(error) and everything(tmp_path) == {}
+        return
+    unit = everything(tmp_path)[f"etc/systemd/system/{escaped(folder)}.mount"]
+    assert f"\nWhere=/srv/{name.replace('%', '%%')}\n" in unit
+
+
+@pytest.mark.parametrize("name", ["with blank", 'quo"te', "100%", "back\\slash"])
+def test_a_program_that_lies_anywhere(machine: Machine, tmp_path: Path, name: str) -> None:
+    program = Path("/opt", name, "icloudfs")
+    list(installing.install_for_user(msgspec.structs.replace(machine, program=program)))
+    unit = tmp_path / "home/.config/systemd/user/icloudfs@.service"
+    command = unit.read_text().partition("ExecStart=")[2].partition(" mount ")[0]
+    assert shlex.split(command.replace("%%", "%")) == [str(program)]

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import trio
 
+from icloudfs import pathtext
 from icloudfs.aside import aside, keep_going
 from icloudfs.cache.adopting import Adopted, Adoption
 from icloudfs.cache.bringing import Arrival, How
@@ -129,7 +130,9 @@ class Cache:
         """Keep the cache going until cancelled. Raises CacheUnusable before it has started."""
         unclean = await trio.to_thread.run_sync(self.places.prepare)
         known = await self.database.write(
-            lambda connection: contents.set_directory(connection, str(self.places.directory))
+            lambda connection: contents.set_directory(
+                connection, pathtext.kept(self.places.directory)
+            )
         )
         await self._room.count()
         try:

@@ -8,7 +8,6 @@ walk through the daemon's own mount would read the library from iCloud.
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Collection, Generator, Iterator
 from itertools import islice
@@ -18,9 +17,7 @@ import msgspec
 
 from icloudfs.cache.holding import identity
 from icloudfs.errors import IcloudfsError
-
-_MOUNT_TABLE = Path("/proc/self/mountinfo")
-_OUR_TYPE = b"fuse.icloudfs"
+from icloudfs.mountinfo import mounts
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -44,13 +41,13 @@ class Walk:
         self.unreadable: list[str] = []
         """What could not be read, with the reason."""
         self._root = os.fsencode(_resolved(root))
-        mounts = our_mounts()
-        if any(_is_within(self._root, mount) for mount in mounts):
+        ours = our_mounts()
+        if any(_is_within(self._root, mount) for mount in ours):
             raise IcloudfsError(
                 f"{root} lies in the mounted library itself.",
                 hint="Choose a directory with photos that were copied from iCloud.",
             )
-        self._passed_over = mounts | {os.fsencode(path.resolve()) for path in passed_over}
+        self._passed_over = ours | {os.fsencode(path.resolve()) for path in passed_over}
         self._files = self._walk()
 
     def next(self, most: int) -> list[Seen]:
@@ -96,16 +93,7 @@ def shown(path: bytes) -> str:
 
 def our_mounts() -> set[bytes]:
     """Where libraries are mounted, as the kernel tells it."""
-    found = set()
-    for line in _MOUNT_TABLE.read_bytes().splitlines():
-        here, _, there = line.partition(b" - ")
-        if there.split()[0] == _OUR_TYPE:
-            found.add(re.sub(rb"\\([0-7]{3})", _from_octal, here.split()[4]))
-    return found
-
-
-def _from_octal(match: re.Match[bytes]) -> bytes:
-    return bytes([int(match[1], 8)])
+    return {os.fsencode(mounted.path) for mounted in mounts() if mounted.ours}
 
 
 def _is_within(path: bytes, directory: bytes) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from icloudfs import __version__, logs
+from icloudfs import __version__, logs, pathtext
 from icloudfs.cli import mount_helper
 from icloudfs.errors import IcloudfsError, foremost
 
@@ -72,6 +72,7 @@ def icloudfs() -> None:
 
 def main() -> None:
     """Run a command, or what mount(8) asks for."""
+    pathtext.print_as_they_are()
     if mount_helper.is_asked(sys.argv):
         code = _code_of(lambda: mount_helper.run(sys.argv))
         sys.exit(mount_helper.FAILED if code else 0)

@@ -29,7 +29,7 @@ from icloudfs.control import client
 from icloudfs.control.messages import SignedIn
 from icloudfs.control.socket import socket_path
 from icloudfs.errors import IcloudfsError, LoginNeeded, WrongClock
-from icloudfs.passwords import keep_in_keyring, kept_password
+from icloudfs.passwords import as_text, keep_in_keyring, kept_password
 from icloudfs.progress import to_nobody
 from icloudfs.state import lock
 
@@ -98,7 +98,8 @@ class _Password:
                 hint="Give it with --password-file or ICLOUDFS_PASSWORD.",
             )
         if self._known is None:
-            self._known = str(click.prompt(f"Password for {self._username}", hide_input=True))
+            typed = str(click.prompt(f"Password for {self._username}", hide_input=True))
+            self._known = as_text(typed, "What was typed")
         return self._known
 
     async def once_more(self) -> str | None:

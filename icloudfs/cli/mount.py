@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import functools
+import os
+import resource
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
 import trio
 
-from icloudfs import journal, memory
+from icloudfs import config, journal, memory
 from icloudfs.apple.session import stem
 from icloudfs.cli.options import account_options, with_account
 from icloudfs.cli.reporting import reporting
 from icloudfs.config import Settings, make_state_directory
 from icloudfs.errors import IcloudfsError, Incomplete
-from icloudfs.mount import background
+from icloudfs.mount import background, mount_table
 from icloudfs.tree.layout import View
 
 
@@ -82,9 +85,10 @@ def command(
     Until everything is listed once, the folder grows, and each directory ends its listing with an error
     (EAGAIN) to programs other than file managers, so that no backup takes it for all.
     """
-    settings = with_account(settings)
+    settings = config.in_full(with_account(settings))
+    mount_point = mount_table.in_full(mount_point)
     if foreground:
-        _serve(settings, mount_point.absolute(), background.Readiness(stays_in_group=stay_in_group))
+        _serve(settings, mount_point, background.Readiness(stays_in_group=stay_in_group))
         return
     with _start(settings) as daemon:
         if not daemon.is_listed and (wait or (wait is None and sys.stderr.isatty())):
@@ -145,8 +149,18 @@ def _serve(settings: Settings, mount_point: Path, readiness: background.Readines
     from icloudfs import daemon  # imports FUSE, which the parent does not need
 
     memory.share_heaps()
+    os.chdir("/")  # the directory where it was started can be unmounted or removed
+    _open_as_many_files_as_allowed()
     try:
         trio.run(functools.partial(daemon.serve, settings, mount_point, readiness))
     except IcloudfsError as error:
         readiness.failed(error)
         raise
+
+
+def _open_as_many_files_as_allowed() -> None:
+    """Each photo that a program has open is a file in the cache, and the usual 1024 are for programs that use
+    select(2)."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # a container may not let us
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

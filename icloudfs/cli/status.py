@@ -25,6 +25,7 @@ from icloudfs.config import Settings
 from icloudfs.control import client
 from icloudfs.control.socket import socket_path
 from icloudfs.errors import StateDamaged, WrongClock
+from icloudfs.mount import mount_table
 from icloudfs.progress import IDLE, Progress
 from icloudfs.state import lock
 from icloudfs.state.database import database_path, look
@@ -122,11 +123,14 @@ def _everything(settings: Settings, wanted: str | None) -> dict[str, Any]:
         "consented_until": session.consented_until / 1000 or None,
         "clock_off": session.clock_off,
         "running": lock.holder(settings.cookie_directory, settings.username),
+        "folder_gone": False,
         "database": str(path) if path.exists() else None,
     }
     if everything["running"]:
         socket = socket_path(settings.cookie_directory, settings.username)
-        everything["now"] = trio.run(client.look, socket)
+        everything["now"] = now = trio.run(client.look, socket)
+        if now is not None and now["mounted"]:
+            everything["folder_gone"] = not _is_there(everything["running"])
     try:
         of_state = _of_state(path, wanted)
     except StateDamaged as error:
@@ -149,6 +153,15 @@ def _of_state(path: Path, wanted: str | None) -> dict[str, Any]:
                 for row in list_status(connection, wanted, _MOST_LISTED)
             ]
     return told
+
+
+def _is_there(holder: str) -> bool:
+    """Whether the folder that one serves is mounted, as seen from here."""
+    daemon = lock.daemon(holder)
+    if daemon is None:
+        return False
+    mounted = mount_table.mounted_at(mount_table.absolute(daemon.folder))
+    return mounted is not None and mounted.ours
 
 
 # -- as text -----------------------------------------------------------------------------------
@@ -247,6 +260,8 @@ def _thumbnails(told: dict[str, int]) -> str:
 def _running(everything: dict[str, Any]) -> str:
     if not everything["running"]:
         return "no"
+    if everything["folder_gone"]:
+        return f"{everything['running']}, but nothing is mounted there; unmount it all the same to end it"
     if everything["now"] is None:
         return f"{everything['running']}, does not answer"
     now = msgspec.convert(everything["now"]["sync"], Progress)

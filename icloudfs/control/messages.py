@@ -6,10 +6,12 @@ since the epoch unless they say otherwise.
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Literal
 
 import msgspec
 
+from icloudfs import pathtext
 from icloudfs.progress import Note, Progress
 from icloudfs.sync.mirror import Mirror
 
@@ -101,6 +103,6 @@ class Alive(msgspec.Struct, frozen=True, tag=True):
 
 Answer = Progress | Note | Alive | Done | Failed
 
-encode = msgspec.json.Encoder().encode
-decode_request = msgspec.json.Decoder(Request).decode
-decode_answer = msgspec.json.Decoder(Answer).decode
+encode = pathtext.encoded
+decode_request = functools.partial(pathtext.decoded, kind=Request)
+decode_answer = functools.partial(pathtext.decoded, kind=Answer)

@@ -12,6 +12,7 @@ import msgspec
 
 from icloudfs import xdg
 from icloudfs.desktop import rewriting, thumbnailer
+from icloudfs.pathtext import is_text
 from icloudfs.traces import Traces, read
 
 _MIME_TYPES = (
@@ -57,12 +58,15 @@ class Machine(msgspec.Struct, frozen=True):
 
 def install(machine: Machine, folders: Sequence[Path]) -> Iterator[str]:
     """Do what is not done yet; a line about each thing. Raises OSError."""
-    named = [str(folder) for folder in folders]
+    named = [str(folder) for folder in folders if is_text(str(folder))]
     yield from _program(machine)
     yield from _traces(machine).put(_thumbnailer_entry(machine), _entry_text(machine))
     yield from _tumbler(machine, named)
     yield from _baloo(machine, named)
     yield from _updatedb(machine)
+    for folder in folders:
+        if not is_text(str(folder)):
+            yield f"{folder} is no UTF-8: neither Baloo nor tumbler can be told of it."
 
 
 def uninstall(machine: Machine) -> Iterator[str]:
@@ -74,7 +78,7 @@ def uninstall(machine: Machine) -> Iterator[str]:
 
 
 def _program(machine: Machine) -> Iterator[str]:
-    path, text = machine.program, Path(thumbnailer.__file__).read_text()
+    path, text = machine.program, read(Path(thumbnailer.__file__)) or ""
     if read(path) == text:
         yield f"{path} is there already."
     elif machine.is_root:

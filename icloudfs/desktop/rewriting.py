@@ -81,47 +81,77 @@ def without_plugins_excluded(text: str, folders: Sequence[str]) -> str:
 
 def _word(folder: str) -> str:
     """As KDE writes a path in a list."""
-    return folder.replace("\\", "\\\\").replace(",", "\\,").replace("$", "$$") + "/"
+    return _in_a_line(folder).replace(",", "\\,").replace("$", "$$") + "/"
 
 
 def _excluded(text: str) -> list[str]:
-    value = _get(text, _BALOO_SECTION, _BALOO_KEY)
-    return [word for word in re.split(r"(?<!\\),", value) if word]
+    return _words(_get(text, _BALOO_SECTION, _BALOO_KEY), ",")
 
 
 def _in_key_file(folder: str) -> str:
     """As GLib writes a path in a list."""
-    return folder.replace("\\", "\\\\").replace(";", "\\;")
+    return _in_a_line(folder).replace(";", "\\;")
 
 
 def _excludes(text: str, section: str) -> list[str]:
-    value = _get(text, section, _TUMBLER_KEY)
-    return [word for word in re.split(r"(?<!\\);", value.strip()) if word]
+    return _words(_get(text, section, _TUMBLER_KEY), ";")
+
+
+_ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"})
+
+
+def _in_a_line(folder: str) -> str:
+    """As both write what would end a value or begin something else in it."""
+    return re.sub(" +$", lambda blanks: r"\s" * len(blanks[0]), folder.translate(_ESCAPES))
+
+
+def _words(value: str, separator: str) -> list[str]:
+    """Of a list in which a backslash takes away what the next character means."""
+    return re.findall(rf"(?:[^\\{separator}]|\\.)+", value.strip(_BLANKS))
+
+
+# -- one line of a file, and nothing else of it ------------------------------------------------------
+
+_BLANKS = " \t\r"
+"""What may stand around words; other blanks may be in them."""
 
 
 def _get(text: str, section: str, key: str) -> str:
-    lines = text.splitlines()
+    lines = text.split("\n")
     at = _line_of(lines, section, key)
     return "" if at is None else lines[at].partition("=")[2]
 
 
 def _set(text: str, section: str, key: str, value: str) -> str:
-    lines = text.splitlines()
+    """Lines end as they do, the new one as the first one does."""
+    lines = text.split("\n")
+    end = "\r" if lines[0].endswith("\r") else ""
     at = _line_of(lines, section, key)
     if at is not None:
-        lines[at] = f"{key}={value}"
-    elif f"[{section}]" in lines:
-        lines.insert(lines.index(f"[{section}]") + 1, f"{key}={value}")
+        lines[at] = f"{key}={value}" + ("\r" if lines[at].endswith("\r") else "")
+    elif (head := _head_of(lines, section)) is not None:
+        lines.insert(head + 1, f"{key}={value}{end}")
     else:
-        lines += [*([""] if lines else []), f"[{section}]", f"{key}={value}"]
-    return "\n".join(lines) + "\n"
+        if lines[-1]:
+            lines.append("")  # the last line has no end
+        gap = [end] if text else []
+        lines[-1:] = [*gap, f"[{section}]{end}", f"{key}={value}{end}", ""]
+    return "\n".join(lines)
+
+
+def _head_of(lines: list[str], section: str) -> int | None:
+    return next((at for at, line in enumerate(lines) if _bare(line) == f"[{section}]"), None)
 
 
 def _line_of(lines: list[str], section: str, key: str) -> int | None:
     current = ""
     for number, line in enumerate(lines):
-        if line.startswith("["):
-            current = line.strip()
-        elif current == f"[{section}]" and line.partition("=")[0].strip() == key:
+        if _bare(line).startswith("["):
+            current = _bare(line)
+        elif current == f"[{section}]" and line.partition("=")[0].strip(_BLANKS) == key:
             return number
     return None
+
+
+def _bare(line: str) -> str:
+    return line.removeprefix("\ufeff").strip(_BLANKS)

@@ -25,7 +25,7 @@ from pathlib import Path
 import apsw
 import msgspec
 
-from icloudfs import ours, xdg
+from icloudfs import ours, pathtext, xdg
 from icloudfs.desktop import pictures
 from icloudfs.desktop.uris import entry, gwenview_uri, uris
 
@@ -61,6 +61,8 @@ CREATE TABLE IF NOT EXISTS mounted_on (path BLOB NOT NULL) STRICT;
 """
 
 
+_OPEN = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
+
 Drawn = dict[str, bytes]
 """PNGs by the URI that each is for."""
 
@@ -76,9 +78,14 @@ class Seed(msgspec.Struct, frozen=True):
 
 def thumbnails_directory() -> Path | None:
     """The desktop's thumbnail cache; None for who has no home of his own, such as a service."""
-    home = Path.home()
+    home = xdg.home()
     with suppress(OSError):
-        if home.is_dir() and home.stat().st_uid == os.getuid() and os.access(home, os.W_OK):
+        if (
+            home is not None
+            and home.is_dir()
+            and home.stat().st_uid == os.getuid()
+            and os.access(home, os.W_OK)
+        ):
             return xdg.directory("XDG_CACHE_HOME", ".cache") / "thumbnails"
     return None
 
@@ -214,7 +221,7 @@ class Seeds:
         ours.make_directory(self._path.parent)
         # It names photos. SQLite gives -wal and -shm the same mode.
         os.close(ours.open_file(self._path, os.O_RDWR | os.O_NOFOLLOW))
-        self._opened = apsw.Connection(str(self._path))
+        self._opened = apsw.Connection(pathtext.uri(self._path), flags=_OPEN)
         self._opened.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL")
         self._opened.execute(_SCHEMA)
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import trio
 
 from icloudfs.mount import mount_table, special
-from icloudfs.mount.mount_table import Mounted
 from icloudfs.mount.service import Service
+from icloudfs.mountinfo import Mounted
 
 log = logging.getLogger(__name__)
 

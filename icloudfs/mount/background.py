@@ -20,7 +20,7 @@ from typing import IO, Self
 
 import msgspec
 
-from icloudfs import ours
+from icloudfs import ours, pathtext
 from icloudfs.errors import IcloudfsError, MountPointError
 from icloudfs.progress import Progress, Report
 
@@ -137,7 +137,8 @@ def _opened(log_file: Path | None) -> Iterator[IO[bytes] | None]:
 
 def _decode(line: bytes) -> Outcome | None:
     try:
-        return msgspec.json.decode(line, type=Outcome)
+        outcome: Outcome = pathtext.decoded(line, Outcome)
+        return outcome
     except msgspec.DecodeError:
         return None
 
@@ -204,7 +205,7 @@ class Readiness:
         if self._pipe is not None:
             try:
                 # None: it is full. What is shorter than PIPE_BUF is written as a whole or not at all.
-                return self._pipe.write(msgspec.json.encode(outcome) + b"\n") is not None
+                return self._pipe.write(pathtext.encoded(outcome) + b"\n") is not None
             except BrokenPipeError:
                 self._close()
         return True

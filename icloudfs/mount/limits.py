@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from icloudfs.mount import mount_table
-from icloudfs.mount.mount_table import Mounted
+from icloudfs.mountinfo import Mounted
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 import msgspec
 import pyfuse3
 
-from icloudfs.mount.mount_table import Mounted
+from icloudfs.mountinfo import Mounted
 from icloudfs.tree import modes
 from icloudfs.tree.changes import Change
 from icloudfs.tree.directory import ROOT, Inode

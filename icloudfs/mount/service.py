@@ -55,7 +55,7 @@ class Service:
             return
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sending:
-                sending.sendto(message.encode(), self._address)
+                sending.sendto(message.encode("utf-8", "replace"), self._address)
         except OSError as error:
             log.debug("systemd could not be told %s: %s", message, error)
 

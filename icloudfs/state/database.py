@@ -19,7 +19,7 @@ import apsw
 import trio
 from outcome import Error, Outcome, Value
 
-from icloudfs import ours
+from icloudfs import ours, pathtext
 from icloudfs.apple.session import stem
 from icloudfs.aside import is_over
 from icloudfs.errors import (
@@ -45,6 +45,9 @@ CHECKPOINT_PAGES = 4000
 """Pages of WAL (16 MB) before they are folded into the database, four times SQLite's own: a listing
 touches the same pages again and again, and each folding writes them once."""
 
+
+_CREATE = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
+_LOOK = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
 
 _TOGETHER = 16
 """Transactions that are committed together at most: how long the first waits for the last."""
@@ -147,7 +150,7 @@ def connect(path: Path, *, write: bool) -> apsw.Connection:
     flags = apsw.SQLITE_OPEN_READWRITE if write else apsw.SQLITE_OPEN_READONLY
     with told(path):
         _refuse_newer(path)
-        connection = apsw.Connection(str(path), flags=flags)
+        connection = apsw.Connection(pathtext.uri(path), flags=flags | apsw.SQLITE_OPEN_URI)
         connection.set_busy_timeout(BUSY_TIMEOUT)
         _configure(connection)
     if not write:
@@ -181,7 +184,7 @@ def create(path: Path) -> apsw.Connection:
         # same mode.
         os.close(ours.open_file(path, os.O_RDWR))
         _refuse_newer(path)
-        connection = apsw.Connection(str(path))
+        connection = apsw.Connection(pathtext.uri(path), flags=_CREATE)
         connection.set_busy_timeout(BUSY_TIMEOUT)
         connection.pragma("journal_mode", "wal")
         _configure(connection)
@@ -212,7 +215,7 @@ def _version(connection: apsw.Connection) -> int:
 
 def _refuse_newer(path: Path) -> None:
     """On a read-only connection: it cannot change the file, not even by folding its WAL back."""
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    connection = apsw.Connection(pathtext.uri(path), flags=_LOOK)
     try:
         connection.set_busy_timeout(BUSY_TIMEOUT)
         version = _version(connection)

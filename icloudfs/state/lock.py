@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import struct
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 from icloudfs import ours
 from icloudfs.apple.session import stem
@@ -20,7 +24,17 @@ from icloudfs.errors import AlreadyRunning
 _FLOCK = "hhqqi0q"
 """``struct flock``: type, whence, start, length, process."""
 
+_LONGEST = 8192
+"""Bytes of the text: a path has up to 4096."""
+
 _WHOLE_FILE = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+
+
+class Daemon(NamedTuple):
+    """Who holds a lock to serve a folder."""
+
+    folder: Path
+    pid: int
 
 
 def lock_path(cookie_directory: Path, account: str) -> Path:
@@ -43,7 +57,7 @@ class WriterLock:
         try:
             fcntl.fcntl(self._fd, fcntl.F_OFD_SETLK, _WHOLE_FILE)
         except BlockingIOError:
-            holder = os.read(self._fd, 4096).decode("utf-8", "replace").strip()
+            holder = _text(self._fd)
             os.close(self._fd)
             raise AlreadyRunning(
                 f"icloudfs is already running for {self._account}"
@@ -64,12 +78,34 @@ class WriterLock:
 
     def _write(self, text: str) -> None:
         os.ftruncate(self._fd, 0)
-        os.pwrite(self._fd, text.encode(), 0)
+        os.pwrite(self._fd, os.fsencode(text), 0)
 
 
 def holder(cookie_directory: Path, account: str) -> str | None:
     """Who holds the lock, or None if nobody does. Never waits, and never takes it."""
-    path = lock_path(cookie_directory, account)
+    return _holder(lock_path(cookie_directory, account))
+
+
+def mounted_on(folder: Path) -> str:
+    """The purpose of one who serves ``folder``."""
+    return f"mounted on {folder}"
+
+
+def daemon(holder: str) -> Daemon | None:
+    """What ``holder`` tells of one who serves a folder; None for one who does something else."""
+    told = re.fullmatch(r"mounted on (.+), process ([0-9]+)", holder, re.DOTALL)
+    return None if told is None else Daemon(Path(told[1]), int(told[2]))
+
+
+def daemons(cookie_directory: Path) -> Iterator[Daemon]:
+    """Who holds the lock of any account there to serve a folder, and can be seen from here."""
+    for path in cookie_directory.glob("*.lock"):
+        found = daemon(_holder(path) or "")
+        if found is not None and _has_open(found.pid, path):
+            yield found
+
+
+def _holder(path: Path) -> str | None:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -78,6 +114,26 @@ def holder(cookie_directory: Path, account: str) -> str | None:
         in_the_way = fcntl.fcntl(fd, fcntl.F_OFD_GETLK, _WHOLE_FILE)
         if struct.unpack(_FLOCK, in_the_way)[0] == fcntl.F_UNLCK:
             return None
-        return os.read(fd, 4096).decode("utf-8", "replace").strip() or "another process"
+        return _text(fd) or "another process"
     finally:
         os.close(fd)
+
+
+def _text(fd: int) -> str:
+    """A path in it need not be UTF-8."""
+    return os.fsdecode(os.read(fd, _LONGEST)).strip()
+
+
+def _has_open(pid: int, path: Path) -> bool:
+    """Whether the process is the one that is meant: one in a container has that number elsewhere."""
+    wanted = path.resolve()
+    with suppress(OSError):
+        return any(_leads(file) == wanted for file in Path(f"/proc/{pid}/fd").iterdir())
+    return False
+
+
+def _leads(descriptor: Path) -> Path | None:
+    """By its name alone: to look at the file itself could wait for a disk. None if it is closed by now."""
+    with suppress(FileNotFoundError):
+        return descriptor.readlink()
+    return None

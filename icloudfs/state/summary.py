@@ -8,6 +8,7 @@ from typing import Any
 import apsw
 import msgspec
 
+from icloudfs import pathtext
 from icloudfs.state import catalogue, metadata, refusals
 from icloudfs.state.sight import is_visible
 
@@ -236,7 +237,7 @@ def _cache(query: Callable[..., Any]) -> CacheUse:
     contents, size = query(
         "SELECT count(*), coalesce(sum(size), 0) FROM content WHERE status = 'downloaded'"
     ).fetchone()
-    return CacheUse(directory[0] if directory else None, contents, size)
+    return CacheUse(pathtext.shown(directory[0]) if directory else None, contents, size)
 
 
 def _zones(connection: apsw.Connection) -> list[ZoneState]:

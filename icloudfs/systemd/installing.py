@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,11 +14,16 @@ import msgspec
 
 from icloudfs import xdg
 from icloudfs.errors import ConfigError
+from icloudfs.pathtext import is_text
 from icloudfs.traces import Traces
 
 _UNITS = Path(__file__).parent / "units"
 _PLACES = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """Where mount.fuse3 looks for a program."""
+
+
+_LONGEST_NAME = 255 - len(".automount")
+"""Bytes of a unit's name, which is a file's."""
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -80,6 +86,8 @@ def _user_traces(machine: Machine) -> Traces:
 def install_for_system(machine: Machine, folders: Sequence[Folder]) -> Iterator[str]:
     """The service of a server, its user, the mount helper, and units that mount ``folders`` when somebody
     looks; a line about each thing. Raises OSError."""
+    for folder in folders:
+        _check(folder)
     traces = _system_traces(machine)
     yield from _mind_who_can_start(machine.program)
     yield from traces.link(machine.system("/sbin/mount.icloudfs"), machine.program)
@@ -126,9 +134,17 @@ def _escaped(byte: int) -> str:
     return letter if byte < 128 and (letter.isalnum() or letter in ":_.") else f"\\x{byte:02x}"
 
 
-def _install_folder(machine: Machine, traces: Traces, folder: Folder) -> Iterator[str]:
+def _check(folder: Folder) -> None:
+    """Raises ConfigError for what cannot have units."""
     if not folder.path.is_absolute() or not folder.account:
         raise ConfigError("Units for a folder need its whole path, and whose library it shows.")
+    _literal(folder.account)
+    _literal(str(folder.path))
+    if len(escaped(folder.path)) > _LONGEST_NAME:
+        raise _untellable(str(folder.path))
+
+
+def _install_folder(machine: Machine, traces: Traces, folder: Folder) -> Iterator[str]:
     for kind in ("mount", "automount"):
         path = machine.system(f"/etc/systemd/system/{escaped(folder.path)}.{kind}")
         text = _text(machine, f"system/folder.{kind}")
@@ -137,8 +153,28 @@ def _install_folder(machine: Machine, traces: Traces, folder: Folder) -> Iterato
 
 
 def _literal(text: str) -> str:
-    """As it is, where systemd would take a percent sign for the beginning of something else."""
+    """As it is to the end of a line, where a percent sign would be the beginning of something else.
+
+    Raises ConfigError for what no line of a unit can hold.
+    """
+    if not is_text(text) or re.search(r"[\x00-\x1f\x7f]|^ |[ \\]$", text):
+        raise _untellable(text)
     return text.replace("%", "%%")
+
+
+def _untellable(text: str) -> ConfigError:
+    return ConfigError(
+        f"systemd cannot be told of {text!r}.", hint="Choose a plainer, shorter path."
+    )
+
+
+def _word(text: str) -> str:
+    """As a command line of a unit has it (systemd.service(5))."""
+    plain = _literal(text)
+    if re.fullmatch(r"[\w/.@+%:,=~-]+", plain):
+        return plain
+    escaped = re.sub(r'(["\\])', r"\\\1", plain)
+    return f'"{escaped}"'
 
 
 def _mind_who_can_start(program: Path) -> Iterator[str]:
@@ -155,8 +191,8 @@ def _system_traces(machine: Machine) -> Traces:
 
 
 def _text(machine: Machine, name: str) -> str:
-    text = (_UNITS / name).read_text()
-    return text.replace("@PROGRAM@", _literal(str(machine.program)))
+    text = (_UNITS / name).read_text("utf-8")
+    return text.replace("@PROGRAM@", _word(str(machine.program)))
 
 
 def _tell_systemd(*command: str) -> Iterator[str]:

@@ -24,6 +24,7 @@ from icloudfs.cache.importing import ImportResult, Match, import_existing
 from icloudfs.cache.places import Places
 from icloudfs.cache.verify import Digests, digest
 from icloudfs.errors import DiskFull, IcloudfsError
+from icloudfs.mountinfo import mounts
 from icloudfs.progress import to_nobody
 from icloudfs.state import contents
 from icloudfs.state.contents import Content
@@ -319,7 +320,7 @@ async def test_what_is_passed_over(
     table = photos.parent / "mountinfo"
     escaped = str(photos / "mounted here").replace(" ", "\\040")
     table.write_text(f"50 1 0:60 / {escaped} rw - fuse.icloudfs icloudfs rw\n")
-    monkeypatch.setattr(walking, "_MOUNT_TABLE", table)
+    monkeypatch.setattr(walking, "mounts", lambda: mounts(table))
     async with running(cache_directory, database, server) as cache:
         await cache.fetch(file)
         result = await _import(cache, photos)

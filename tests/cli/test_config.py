@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from icloudfs.cli.options import account_options
 from icloudfs.config import Settings, load, parse_octal
 from icloudfs.errors import ConfigError
 from icloudfs.tree.layout import PRIVATE_VIEWS, View
+from tests.odd import NAMES
 
 
 @pytest.fixture
@@ -237,3 +240,144 @@ def test_whatever_the_flags_are_it_is_settings_or_a_sentence(flags: dict[str, An
         load(flags, None, {})
     except ConfigError as error:
         assert "\n" not in str(error) or any("\n" in key for key in flags)
+
+
+# -- what other systems write, and what is no text ---------------------------------------------------
+
+_TWO_LINES = b'username = "me@example.com"\ncache_limit = "20G"\n'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        _TWO_LINES,
+        b"\xef\xbb\xbf" + _TWO_LINES,
+        _TWO_LINES.replace(b"\n", b"\r\n"),
+        b"\xef\xbb\xbf" + _TWO_LINES.replace(b"\n", b"\r\n").rstrip(),
+        _TWO_LINES.replace(b"\n", b"\r"),
+    ],
+    ids=["as here", "BOM", "CRLF", "BOM, CRLF and no end", "CR"],
+)
+def test_a_file_from_an_editor_of_another_system(file: Path, content: bytes) -> None:
+    file.write_bytes(content)
+
+    settings = load({}, file, {})
+
+    assert (settings.username, settings.cache_limit) == ("me@example.com", 20 << 30)
+
+
+@pytest.mark.parametrize("around", [("", "\r"), ("\ufeff", ""), ("\ufeff", "\r\n"), ("", "\n")])
+def test_a_variable_from_a_file_of_another_system(file: Path, around: tuple[str, str]) -> None:
+    before, after = around
+    values = {"USERNAME": "me@example.com", "CACHE_LIMIT": "20G", "VIEWS": "Library,Albums"}
+
+    settings = load({}, file, {f"ICLOUDFS_{k}": f"{before}{v}{after}" for k, v in values.items()})
+
+    assert (settings.username, settings.cache_limit) == ("me@example.com", 20 << 30)
+    assert settings.views == (View.LIBRARY, View.ALBUMS)
+
+
+@pytest.mark.parametrize("name", NAMES.values(), ids=NAMES.keys())
+def test_a_place_may_be_called_anything(file: Path, name: str) -> None:
+    """By a variable, which may end in the end of a line by mistake, and by a flag, which may not."""
+    said = {"ICLOUDFS_CACHE_DIR": f"/srv/{name}/below"}
+
+    settings = load({"cookie_directory": Path("/srv", name)}, file, said)
+
+    assert settings.cookie_directory == Path("/srv", name)
+    assert settings.cache_dir == Path("/srv", name, "below")
+
+
+@pytest.mark.parametrize("key", ["username", "endpoint", "mirror_albums"])
+def test_what_is_no_text_where_text_is_wanted(file: Path, key: str) -> None:
+    assert f"{key} is no text" in str(complaint({}, file, {f"ICLOUDFS_{key.upper()}": "a\udcff"}))
+    assert f"{key} is no text" in str(complaint({key: ["\udcff"]}, file, {}))
+
+
+# -- who has no home ---------------------------------------------------------------------------------
+
+_LOAD = """
+import sys
+from icloudfs import config, xdg
+from icloudfs.desktop.seeds import thumbnails_directory
+from icloudfs.errors import ConfigError
+named = {key: f"/srv/{key}" for key in sys.argv[1:]}
+try:
+    print(config.load(named).cookie_directory, config.load(named).cache_dir)
+except ConfigError as error:
+    print(error.exit_code, error, error.hint)
+print(xdg.home(), thumbnails_directory(), config.default_file())
+"""
+
+
+def _loaded_by(uid: int, environment: dict[str, str], *named: str) -> list[str]:
+    """What a user who is in no list finds, in a process of its own that has imported everything as root."""
+    become = f"import os; from icloudfs import config, desktop; os.setgid({uid}); os.setuid({uid})"
+    command = [
+        sys.executable,
+        "-c",
+        f"{become}\nfrom importlib import reload; reload(config)\n{_LOAD}",
+    ]
+    done = subprocess.run(
+        [*command, *named], env=environment, capture_output=True, text=True, check=False, cwd="/"
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+_UNKNOWN = 54321
+
+
+def test_who_has_no_home_names_places() -> None:
+    said, places = _loaded_by(_UNKNOWN, {})
+    assert said == (
+        "10 There is no home directory, and no cookie directory is named."
+        " Name one with --cookie-directory, or set HOME."
+    )
+    assert places == "None None None"
+
+    said, _ = _loaded_by(_UNKNOWN, {}, "cookie_directory")
+    assert "no cache dir is named. Name one with --cache-dir" in said
+
+    said, _ = _loaded_by(_UNKNOWN, {}, "cookie_directory", "cache_dir")
+    assert said == "/srv/cookie_directory /srv/cache_dir"
+
+
+def test_who_has_no_home_may_have_directories() -> None:
+    where = {"XDG_STATE_HOME": "/srv/state", "XDG_CACHE_HOME": "/srv/cache"}
+
+    said, _ = _loaded_by(_UNKNOWN, where)
+
+    assert said == "/srv/state/icloudfs /srv/cache/icloudfs"
+
+
+def test_a_home_that_is_set_to_nothing_is_that_of_the_list() -> None:
+    _, places = _loaded_by(0, {"HOME": ""})
+    assert places.startswith(f"{Path('~root').expanduser()} ")
+
+
+def test_a_tilde_without_a_home_is_a_sentence(file: Path) -> None:
+    file.write_text('cache_dir = "~nobody-of-that-name/cache"')
+    assert "there is no home directory" in str(complaint({}, file, {}))
+
+
+# -- going elsewhere ---------------------------------------------------------------------------------
+
+
+def test_places_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = config.in_full(Settings(cache_dir=Path("cache"), log_file=Path("../log")))
+    assert settings.cache_dir == tmp_path / "cache"
+    assert settings.log_file == tmp_path / "../log"
+    assert settings.password_file is None
+
+
+def test_a_directory_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+
+    whole = Settings(cookie_directory=tmp_path, cache_dir=tmp_path)
+    assert config.in_full(whole).cache_dir == tmp_path
+    with pytest.raises(ConfigError, match="There is no cache: the directory where you are"):
+        config.in_full(Settings(cookie_directory=tmp_path, cache_dir=Path("cache")))

@@ -116,3 +116,51 @@ def test_a_machine_without_a_keyring(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keyring, "set_password", fail)
     with pytest.raises(ConfigError, match="cannot be kept"):
         keep_in_keyring(USER, "x")
+
+
+_UNUSUAL = "correct\fhorse\u0085battery\u2028staple\x1c \u3000"
+
+
+@pytest.mark.parametrize(
+    "around",
+    [
+        ("", ""),
+        ("", "\n"),
+        ("", "\r\nsecond line"),
+        ("\ufeff", "\r\n"),
+        ("", "\r"),
+    ],
+)
+async def test_a_password_is_a_whole_line_whatever_is_in_it(
+    tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch, around: tuple[str, str]
+) -> None:
+    """And an editor of another system may have written it, or the file of variables."""
+    before, after = around
+    file.write_bytes(f"{before}{_UNUSUAL}{after}".encode())
+    settings = Settings(username=USER, password_file=file)
+    assert await kept_password(settings) == _UNUSUAL
+
+    (tmp_path / passwords.CREDENTIAL).write_bytes(file.read_bytes())
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert await kept_password(Settings(username=USER)) == _UNUSUAL
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY")
+
+    monkeypatch.setenv(passwords.VARIABLE, before + _UNUSUAL + after.partition("second")[0])
+    assert await kept_password(Settings(username=USER)) == _UNUSUAL
+
+
+async def test_what_is_no_text_is_never_quoted_wherever_it_is(
+    tmp_path: Path, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(passwords.VARIABLE, "secret\udcff")
+    with pytest.raises(
+        ConfigError, match="The password in ICLOUDFS_PASSWORD is no text"
+    ) as refused:
+        await kept_password(Settings(username=USER))
+    assert "secret" not in str(refused.value)
+
+    (tmp_path / passwords.CREDENTIAL).write_bytes(b"secret\xff\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    with pytest.raises(ConfigError, match="is no text") as refused:
+        await kept_password(Settings(username=USER))
+    assert "secret" not in str(refused.value)

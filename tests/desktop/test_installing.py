@@ -9,6 +9,8 @@ import msgspec
 import pytest
 
 from icloudfs.desktop.installing import Machine, install, uninstall
+from icloudfs.pathtext import is_text
+from tests.odd import NAMES
 
 MOUNT = Path("/home/me/Photos")
 UPDATEDB = 'PRUNEFS="NFS afs"\n'
@@ -151,3 +153,39 @@ def test_xdg_directories_are_respected(machine: Machine, tmp_path: Path) -> None
     assert "data/thumbnailers/icloudfs.thumbnailer" in files
     assert "home/.config/tumbler/tumbler.rc" in files
     assert "state/icloudfs/desktop.json" in files
+
+
+def test_files_of_any_form_are_as_they_were(machine: Machine, tmp_path: Path) -> None:
+    """With the ends of lines of another system, a byte order mark, and letters that are no UTF-8."""
+    places = [machine.updatedb, machine.tumbler, tmp_path / "home/.config/baloofilerc"]
+    before = {}
+    for place in places:
+        text = (
+            b"\xef\xbb\xbf# M\xfcnchen \x0c\xe2\x80\xa8\n" + place.read_bytes() + b"[Last]\nkey=1"
+        )
+        before[place] = text.replace(b"\n", b"\r\n")
+        place.write_bytes(before[place])
+
+    list(install(machine, [MOUNT]))
+    assert b"Photos/\r\n" in places[2].read_bytes()
+    changed = {place: place.read_bytes() + b"\r\nlater=1" for place in (places[0], places[2])}
+    for place, content in changed.items():
+        place.write_bytes(content)
+    list(uninstall(machine))
+
+    assert places[1].read_bytes() == before[places[1]]
+    assert places[0].read_bytes() == before[places[0]] + b"\r\nlater=1"
+    key = b"exclude folders[$e]=\r\n"
+    assert places[2].read_bytes().replace(key, b"") == before[places[2]] + b"\r\nlater=1"
+
+
+def test_folders_of_any_name(machine: Machine, tmp_path: Path) -> None:
+    before = everything(tmp_path)
+
+    said = list(install(machine, [Path("/srv", name) for name in NAMES.values()]))
+
+    assert sum("is no UTF-8" in line for line in said) == len(
+        [n for n in NAMES.values() if not is_text(n)]
+    )
+    list(uninstall(machine))
+    assert everything(tmp_path) == before

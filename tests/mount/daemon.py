@@ -289,6 +289,10 @@ class Daemon:
             async for _ in signals:
                 self.operations.released.set()
 
+    async def do_fail(self) -> None:
+        """As a task beside the mount might, in a way that nobody foresaw."""
+        raise RuntimeError("as ordered")
+
     async def do_workers(self) -> int:
         """How many tasks wait for requests or answer one."""
         root = trio.lowlevel.current_root_task()

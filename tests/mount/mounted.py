@@ -157,6 +157,11 @@ def names(directory: Path) -> list[str]:
     return [entry.name for entry in directory.iterdir()]
 
 
+def no_state() -> Path:
+    """For who unmounts what tells itself who serves it."""
+    return Path("/nonexistent")
+
+
 def is_mounted(path: Path) -> bool:
     return mount_table.mounted_at(path) is not None
 

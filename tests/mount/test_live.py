@@ -28,6 +28,7 @@ from tests.mount.mounted import (
     interpreter,
     is_mounted,
     names,
+    no_state,
     wait_until,
 )
 from tests.watching import Watching
@@ -684,7 +685,7 @@ def test_it_can_be_unmounted_while_much_is_replayed(mount: Mount) -> None:
     )
     adding.start()
     wait_until((mount.path / f"{NEW + 5}").exists)
-    trio.run(unmounting.unmount, mount.path)
+    trio.run(unmounting.unmount, mount.path, no_state)
     assert mount.process.wait(10) == 0
     adding.join()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -12,12 +13,22 @@ import pytest
 import trio
 
 from icloudfs.errors import IcloudfsError, MountPointError
-from icloudfs.mount import fusermount, mount_point, mount_table, session_loop
+from icloudfs.mount import fusermount, limits, liveness, mount_point, mount_table, session_loop
 from icloudfs.mount.settings import MountSettings
 from icloudfs.mount.unmounting import unmount
 from icloudfs.tree.directory import ROOT as ROOT_INO
 from tests.mount.library import Library
-from tests.mount.mounted import OTHER, OWNER, ROOT, Mount, User, is_mounted, wait_until
+from tests.mount.mounted import (
+    OTHER,
+    OWNER,
+    ROOT,
+    Mount,
+    User,
+    is_mounted,
+    names,
+    no_state,
+    wait_until,
+)
 
 
 @pytest.fixture
@@ -130,25 +141,102 @@ def test_a_killed_daemon_is_recovered(filled: Library, place: Path, user: User) 
         assert not is_mounted(mount.path)
 
 
+@pytest.mark.parametrize("user", [ROOT, OWNER], ids=lambda user: user.name)
+def test_one_is_recovered_that_the_kernel_still_answers_for(
+    filled: Library, place: Path, user: User
+) -> None:
+    with Mount(filled.path, place / "mnt", user=user) as mount:
+        stat = "import os, sys; print(os.stat(sys.argv[1]).st_ino)"
+        before = user.python(stat, str(mount.path))
+        mount.stop(signal.SIGKILL)
+        assert user.python(stat, str(mount.path)) == before  # from memory
+        with Mount(filled.path, place / "mnt", user=user) as again:
+            assert user.run("ls", str(again.path)).stdout == "photo\nslow\n"
+            assert again.stop() == 0
+
+
+def test_two_dead_mounts_in_one_place_are_taken_away(filled: Library, place: Path) -> None:
+    with Mount(filled.path, place / "mnt") as mount:
+        subprocess.run(["mount", "--bind", mount.path, mount.path], check=True)
+        mount.stop(signal.SIGKILL)
+        assert trio.run(mount_point.prepare, mount.path) == mount.path
+        assert not is_mounted(mount.path)
+
+
+async def test_one_that_hangs_is_not_taken_for_dead(
+    filled: Library, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(liveness, "PATIENCE", 0.5)
+    with Mount(filled.path, place / "mnt") as mount:
+        mount.process.send_signal(signal.SIGSTOP)
+        assert "does not answer" in str(await refusal(mount.path))
+        assert is_mounted(mount.path)
+
+
+# -- an end that nobody asked for --------------------------------------------------------------------
+
+
+def is_dead(path: Path) -> bool:
+    try:
+        next(path.iterdir(), None)
+    except OSError as error:
+        return error.errno in (errno.ENOTCONN, errno.ECONNABORTED)
+    return False
+
+
+def test_a_bug_leaves_the_folder_dead_and_never_empty(filled: Library, place: Path) -> None:
+    with Mount(filled.path, place / "mnt") as mount:
+        reader = subprocess.Popen(["cat", mount.path / "slow"], stderr=subprocess.DEVNULL)
+        wait_until(lambda: mount.tell("waiting"))
+        mount.tell("fail")
+        assert mount.process.wait(10) != 0
+        assert reader.wait(5) != 0
+        assert is_mounted(mount.path) and is_dead(mount.path)
+        assert "is dead now" in mount.log.read_text()
+        with Mount(filled.path, place / "mnt") as again:
+            assert again.stop() == 0
+        assert not is_mounted(mount.path) and names(mount.path) == []
+
+
+def test_a_session_that_the_kernel_gives_up_leaves_it_dead(filled: Library, place: Path) -> None:
+    with Mount(filled.path, place / "mnt") as mount:
+        found = mount_table.mounted_at(mount.path)
+        assert found is not None
+        (limits.CONNECTIONS / str(found.minor) / "abort").write_text("1")
+        assert mount.process.wait(10) != 0
+        assert is_mounted(mount.path) and is_dead(mount.path)
+
+
+def test_what_was_mounted_over_it_stays(filled: Library, place: Path) -> None:
+    with Mount(filled.path, place / "mnt") as mount:
+        with (mount.path / "photo").open("rb"):
+            subprocess.run(["umount", "-l", mount.path], check=True)
+            subprocess.run(["mount", "-t", "tmpfs", "none", mount.path], check=True)
+            assert mount.stop() == 0
+        found = mount_table.mounted_at(mount.path)
+        assert found is not None and found.type == "tmpfs"
+        subprocess.run(["umount", mount.path], check=True)
+
+
 # -- icloudfs unmount --------------------------------------------------------------------------------
 
 
 async def test_unmount_waits_for_the_daemon(filled: Library, place: Path) -> None:
     with Mount(filled.path, place / "mnt") as mount:
-        await unmount(mount.path)
+        await unmount(mount.path, no_state)
         assert mount.process.wait(0.2) == 0
         assert not is_mounted(mount.path)
 
 
 async def test_unmount_says_what_is_in_the_way(filled: Library, place: Path) -> None:
     with pytest.raises(MountPointError, match="No iCloud library"):
-        await unmount(place)
+        await unmount(place, no_state)
     with Mount(filled.path, place / "mnt") as mount:
         with (mount.path / "photo").open("rb"):
             with pytest.raises(MountPointError, match="in use") as caught:
-                await unmount(mount.path)
+                await unmount(mount.path, no_state)
             assert "--lazy" in caught.value.hint
-            await unmount(mount.path, lazy=True)
+            await unmount(mount.path, no_state, lazy=True)
         assert await trio.to_thread.run_sync(mount.process.wait, 10) == 0
 
 
@@ -163,7 +251,7 @@ def test_unmount_of_somebody_elses_mount(filled: Library, place: Path) -> None:
 async def test_unmount_of_a_dead_mount(filled: Library, place: Path) -> None:
     with Mount(filled.path, place / "mnt") as mount:
         mount.stop(signal.SIGKILL)
-        await unmount(mount.path)
+        await unmount(mount.path, no_state)
         assert not is_mounted(mount.path)
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.scratch import wait_until
+from icloudfs.errors import AlreadyRunning
+from tests.scratch import ICLOUDFS, wait_until
 from tests.whole.library import Library
 
 
@@ -67,6 +68,81 @@ def test_unmount_ends_a_daemon_whose_mount_a_container_has_copied(library: Libra
     container.wait()
 
 
+def test_a_daemon_whose_folder_is_gone_is_told_of_and_can_be_ended(library: Library) -> None:
+    """Unmounted lazily, it goes on for who has a file open, and holds the account's lock."""
+    library.mount()
+    daemon = library.daemon
+    with next(library.files("Library")).open("rb"):
+        library.scratch.run("umount", "--lazy", library.mount_point)
+
+        assert library.status()["folder_gone"]
+        assert "but nothing is mounted there" in library.icloudfs("status").stdout
+        refused = library.icloudfs("mount", library.mount_point, check=False)
+        assert refused.returncode == AlreadyRunning.exit_code
+        library.unmount()
+
+    assert daemon not in library.scratch.processes()
+    library.mount()
+    assert not library.status()["folder_gone"]
+
+
+def test_a_daemon_in_a_mount_namespace_of_its_own_can_be_ended(library: Library) -> None:
+    alone = ("unshare", "--mount", "--propagation", "private", "--", ICLOUDFS)
+    words = ("mount", library.mount_point, "--foreground", "--log-file", library.log)
+    served = library.scratch.start(*alone, *words, environment=library.environment)
+    wait_until(lambda: library.log.exists() and "mounted" in library.log.read_text())
+    wait_until(lambda: library.status()["folder_gone"])
+
+    library.unmount()
+
+    assert served.wait(10) == 0
+
+
+@pytest.mark.parametrize("is_inside", [False, True], ids=["idle", "with programs in it"])
+def test_a_daemon_that_hangs_is_unmounted_and_ended(library: Library, is_inside: bool) -> None:
+    library.mount()
+    daemon, folder = library.daemon, library.mount_point / "Library"
+    os.kill(daemon, signal.SIGSTOP)
+    inside = library.scratch.start("ls", "-l", folder, stderr=subprocess.DEVNULL, stdout=-3)
+    if not is_inside:
+        inside.kill()
+        inside.wait()
+
+    library.unmount()
+
+    assert not library.is_mounted
+    assert daemon not in library.scratch.processes()
+    assert library.views() == []
+    inside.wait(5)
+    library.mount()
+    assert library.views()
+
+
+def test_an_unmount_that_is_given_up_leaves_nobody_inside(library: Library) -> None:
+    """Somebody who presses Ctrl-C while a daemon hangs is not in the way of the next."""
+    library.mount()
+    daemon = library.daemon
+    os.kill(daemon, signal.SIGSTOP)
+    given_up = library.scratch.start(
+        ICLOUDFS, "unmount", library.mount_point, environment=library.environment
+    )
+    wait_until(lambda: _asker(library) is not None)
+    given_up.send_signal(signal.SIGINT)
+    assert given_up.wait(5) != 0
+    wait_until(lambda: _asker(library) is None)
+
+    library.scratch.run("fusermount3", "-u", library.mount_point)
+
+    os.kill(daemon, signal.SIGCONT)
+    wait_until(lambda: daemon not in library.scratch.processes())
+
+
+def _asker(library: Library) -> int | None:
+    """The process that asks the mount for a sign of life."""
+    asked = str(library.mount_point / ".icloudfs")
+    return next((pid for pid, words in library.scratch.processes().items() if asked in words), None)
+
+
 def test_a_signal_ends_a_mount_that_is_in_use(library: Library) -> None:
     """Programs get a moment to close their files; then it goes anyway."""
     served = library.serve()
@@ -103,6 +179,19 @@ def test_a_dead_mount_is_taken_away_by_the_next_one(library: Library) -> None:
 
     assert library.views() == first
     assert len(library.scratch.mounts()) == 1
+
+
+def test_a_dead_mount_is_known_by_what_the_kernel_cannot_answer_alone(library: Library) -> None:
+    library.mount()
+    library.mount_point.stat()
+    library.kill()
+    library.mount_point.stat()  # from memory
+
+    sick = library.icloudfs("doctor", check=False)
+    assert f"BAD  mount        {library.mount_point} is dead" in sick.stdout
+    assert f"mend it: icloudfs unmount {library.mount_point}" in sick.stdout
+    library.mount()
+    assert f"{library.mount_point} answers" in library.icloudfs("doctor", check=False).stdout
 
 
 def test_a_dead_mount_can_be_unmounted(library: Library) -> None:
