@@ -14,6 +14,8 @@ from icloudfs.cli.mount_helper import is_asked, parse
 from icloudfs.errors import ConfigError
 
 HELPER = "/sbin/mount.icloudfs"
+WAITING = ["--wait", "--stay-in-group"]
+"""Until everything is listed, where no terminal shows how far it is."""
 
 
 @pytest.fixture
@@ -27,9 +29,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 def options(words: str, asked: list[list[str]], *flags: str) -> list[str]:
     mount_helper.run([HELPER, "me@example.com", "/mnt", *flags, "-o", words])
     (command,) = asked
-    assert command[0] == "--username=me@example.com"
+    assert command[:3] == [*WAITING, "--username=me@example.com"]
     assert command[-2:] == ["--", "/mnt"]
-    return command[1:-2]
+    return command[3:-2]
 
 
 @pytest.mark.parametrize(
@@ -129,7 +131,7 @@ def test_nothing_is_mounted_for_show(asked: list[list[str]]) -> None:
 )
 def test_whose_library(source: str, words: list[str], asked: list[list[str]]) -> None:
     mount_helper.run([HELPER, source, "/mnt"])
-    assert asked == [[*words, "--", "/mnt"]]
+    assert asked == [[*WAITING, *words, "--", "/mnt"]]
 
 
 def test_an_environment_without_home_and_path(
