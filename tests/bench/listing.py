@@ -9,13 +9,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.bench.mounts import bare_mounted, find, mounted
+from tests.bench.mounts import bare_mounted, find, mounted, seen_below
 from tests.bench.processes import memory_of, timed_child
 from tests.bench.stand import Stand, standing, wait_for
 
 Figures = dict[str, Any]
 
 _SYNC = [sys.executable, "-m", "icloudfs", "sync", "--mirror", "demand"]
+_PHOTOS = (".HEIC", ".JPG", ".JPEG", ".PNG")
 
 
 def measure(assets: int, latency: float, rounds: int) -> Figures:
@@ -54,7 +55,8 @@ def _first_photo(stand: Stand) -> Figures:
     fresh.login()
     with mounted(fresh) as (place, began):
         photo = wait_for(
-            lambda: next((place / "Library").glob("*/*/*.[JH][PE][GI]*"), None), "a photo"
+            lambda: next((p for p in seen_below(place / "Library") if p.suffix in _PHOTOS), None),
+            "a photo",
         )
         photo.read_bytes()
         return {"empty_state_to_first_photo_s": time.monotonic() - began}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 
@@ -39,6 +40,16 @@ def bare_mounted(server: str, of: Path, home: Path) -> Iterator[Path]:
     finally:
         subprocess.run(["fusermount3", "-u", str(place)], check=True)
         process.wait(PATIENCE)
+
+
+def seen_below(folder: Path) -> Iterator[Path]:
+    """The files below a folder, which may not be complete yet: its listings end with EAGAIN then."""
+    with suppress(BlockingIOError, FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                yield from seen_below(Path(entry.path))
+            else:
+                yield Path(entry.path)
 
 
 def find(place: Path) -> float:

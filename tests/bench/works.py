@@ -28,7 +28,7 @@ from tests.bench.goals import (
     nearly_nothing,
     within,
 )
-from tests.bench.mounts import bare_mounted, find
+from tests.bench.mounts import bare_mounted, find, seen_below
 from tests.bench.processes import memory_of, processor_time
 from tests.bench.racecourse import Racecourse
 from tests.bench.stand import wait_for
@@ -497,11 +497,8 @@ MEMORY = Work(
 
 def _first_photo_below(top: Callable[[], Path]) -> Path:
     def photo() -> Path | None:
-        for folder, _, names in os.walk(top()):
-            for name in names:
-                if name.endswith((".HEIC", ".JPG", ".PNG")):
-                    return Path(folder, name)
-        return None
+        photos = (p for p in seen_below(top()) if p.suffix in (".HEIC", ".JPG", ".PNG"))
+        return next(photos, None)
 
     return wait_for(photo, "a photo", 0.005, _LONGEST)
 
