@@ -102,6 +102,16 @@ def test_a_line_that_mounts_on_demand(fstab: Machine, of_server: OfServer, type:
     fstab.run("systemctl", "stop", "srv-listed.automount", "srv-listed.mount")
 
 
+def test_what_is_mounted_on_demand_is_complete(fstab: Machine, of_server: OfServer) -> None:
+    """Whoever looks first waits for the first listing; the daemon waits for nobody meanwhile."""
+    of_server.icloudfs("reset-state", "--yes")
+    unit = r"srv-on\x2ddemand"
+    fstab.run("systemctl", "start", f"{unit}.automount")
+    assert "Library" in fstab.run("ls", ON_DEMAND, user="me").stdout
+    fstab.run("find", ON_DEMAND, "-mindepth", "1", user="me")
+    fstab.run("systemctl", "stop", f"{unit}.mount", f"{unit}.automount")
+
+
 def test_a_line_for_users(fstab: Machine, of_server: OfServer, of_user: object) -> None:
     account = of_server.cloud.account.apple_id
     for type in TYPES:
