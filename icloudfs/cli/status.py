@@ -36,6 +36,7 @@ from icloudfs.trust import Trust
 from icloudfs.units import duration, size
 
 _NEVER_LISTED = "Library     never listed: icloudfs sync"
+_INCOMPLETE = "Incomplete  directories that may still grow say so (EAGAIN) to whatever lists them"
 _MOST_LISTED = 200
 _MOST_NAMED = 3
 _MOST_REFUSED = 20
@@ -190,6 +191,8 @@ def _lines(settings: Settings, everything: dict[str, Any]) -> Iterator[str]:
         return
     summary = msgspec.convert({key: everything[key] for key in Summary.__struct_fields__}, Summary)
     yield from _photos(summary) if summary.zones else [_NEVER_LISTED]
+    if summary.zones and not summary.complete:
+        yield _INCOMPLETE
     cache = summary.cache
     limit = f" of {size(settings.cache_limit)}" if settings.cache_limit else ""
     yield f"Cache       {cache.contents} files, {size(cache.bytes)}{limit}"

@@ -9,7 +9,7 @@ import apsw
 import msgspec
 
 from icloudfs import pathtext
-from icloudfs.state import catalogue, metadata, refusals
+from icloudfs.state import catalogue, completeness, metadata, refusals
 from icloudfs.state.sight import is_visible
 
 
@@ -110,6 +110,8 @@ class Run(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True):
+    complete: bool
+    """Whether everything that iCloud has is known; until then listings of directories end with EAGAIN."""
     assets: Counts
     cache: CacheUse
     zones: list[ZoneState]
@@ -128,6 +130,7 @@ def summarise(connection: apsw.Connection, runs: int = 5) -> Summary:
     query("BEGIN")
     try:
         return Summary(
+            complete=completeness.misses_nothing(connection),
             assets=_counts(query),
             cache=_cache(query),
             zones=_zones(connection),

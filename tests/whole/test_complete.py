@@ -122,6 +122,8 @@ def test_it_is_complete_once_listed_and_after_a_restart(
     growing: Library, icloud: LocalICloud
 ) -> None:
     assert not is_complete(growing)
+    assert not growing.status()["complete"]
+    assert "Incomplete  directories that may still grow" in growing.icloudfs("status").stdout
     growing.kill()
     growing.scratch.run("umount", "-l", growing.mount_point)
     growing.mount("--interval", "1")
@@ -133,6 +135,8 @@ def test_it_is_complete_once_listed_and_after_a_restart(
     icloud.control.set_fault("*", "status", status=503, retry_after=0.2)
     growing.mount("--interval", "1")
     assert is_complete(growing) and list(growing.files())
+    assert growing.status()["complete"]
+    assert "Incomplete" not in growing.icloudfs("status").stdout
 
 
 # -- waiting for it --------------------------------------------------------------------------------
