@@ -74,7 +74,8 @@ def is_asked(command: Sequence[str]) -> bool:
 
 
 def run(command: Sequence[str]) -> None:
-    """Mount; returns when the folder can be used. Raises ConfigError and what ``icloudfs mount`` raises."""
+    """Mount; returns when everything is listed, with the option ``no_wait`` when the folder can be used.
+    Raises ConfigError and what ``icloudfs mount`` raises."""
     line = parse(command[1:])
     if line.namespace:
         _enter(line.namespace, _again(line, line.options))
