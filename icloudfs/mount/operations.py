@@ -153,10 +153,9 @@ class Operations(ReadOnly):
         self._inode(parent)  # that of a directory that is gone is stale: it is not empty
 
     def _named(self, parent: int, name: bytes) -> Inode | None:
+        # First: who serves this mount must be known, also when the state cannot be read.
         special = self._special.named(name) if parent == ROOT else None
-        if (
-            special is not None
-        ):  # also when the state cannot be read: who serves this mount must be known
+        if special is not None:
             return special.inode
         inode = self._directory.lookup(parent, name)
         if inode is not None:

@@ -12,6 +12,7 @@ import apsw
 import pytest
 import trio
 
+from icloudfs.aside import keep_going
 from icloudfs.desktop import seeder as module
 from icloudfs.desktop.seeder import Seeder
 from icloudfs.desktop.seeds import Drawn, Seed, Seeds
@@ -57,7 +58,7 @@ class Stage:
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[Seeder]:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.seeder.run)
+            nursery.start_soon(keep_going, self.seeder.run, 0.05)
             yield self.seeder
             nursery.cancel_scope.cancel()
 
@@ -272,12 +273,22 @@ async def test_what_changed_meanwhile_is_found_at_the_start(stage: Stage) -> Non
     assert stage.seeded() == {b"A/same"}
 
 
-async def test_one_that_cannot_begin_takes_nothing_away(stage: Stage) -> None:
+async def test_one_that_cannot_begin_takes_nothing_away_and_begins_when_it_can(
+    stage: Stage,
+) -> None:
+    stage.library.file(ROOT, "photo", checksum="photo")
     stage.seeds._path.mkdir()
     async with stage.at_work() as seeder:
         seeder.opened(ROOT)
         await trio.sleep(0.2)
-    assert stage.asked == []
+        assert stage.asked == []
+        stage.seeds._path.rmdir()
+        with trio.fail_after(10):
+            while not seeder.lays:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+        seeder.opened(ROOT)
+        await stage.until_asked(1)
+    assert stage.asked == ["photo"]
 
 
 # -- who waits -------------------------------------------------------------------------------------------

@@ -256,6 +256,13 @@ class Daemon:
         )
         await self.kernel.apply([_change(*change) for change in changes])
 
+    async def do_change_unasked(self, sql: list[str], changes: list[list[Any]]) -> None:
+        """As if the database did not answer when the kernel is told."""
+        await self.state.write(
+            lambda connection: [connection.execute(each) for each in sql] and None
+        )
+        await self.kernel.forget([_change(*change) for change in changes])
+
     async def do_forget(self, ino: int) -> None:
         await trio.to_thread.run_sync(notices.send, [notices.forget_inode(ino, True)])
 

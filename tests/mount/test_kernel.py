@@ -67,6 +67,31 @@ def test_an_entry_that_comes_is_seen_at_once(mount: Mount) -> None:
     assert (mount.path / "photo").stat().st_nlink == 2
 
 
+def test_changes_are_seen_also_if_the_database_is_not_asked(mount: Mount) -> None:
+    """One comes, one goes, one becomes another, after all were looked at."""
+    album = (mount.path / "album").stat().st_ino
+    assert not (mount.path / "album/again").exists()
+    other = (mount.path / "other").stat().st_ino
+    assert (mount.path / "photo").read_bytes() == bytes_of("before", 300_000)
+    mount.tell(
+        "change_unasked",
+        sql=[
+            f"INSERT INTO dirent VALUES ({album}, CAST('again' AS BLOB), {PHOTO})",
+            f"UPDATE inode SET nlink = 2, checksum = 'after' WHERE ino = {PHOTO}",
+            f"DELETE FROM dirent WHERE ino = {other}",
+            f"DELETE FROM inode WHERE ino = {other}",
+        ],
+        changes=[
+            ["removed", ROOT_INO, "other", other],
+            ["added", album, "again", PHOTO],
+            ["changed", PHOTO, True],
+        ],
+    )
+    assert (mount.path / "album/again").stat().st_nlink == 2
+    assert not (mount.path / "other").exists() and "other" not in names(mount.path)
+    assert (mount.path / "photo").read_bytes() == bytes_of("after", 300_000)
+
+
 def test_an_entry_that_goes_is_gone_at_once(mount: Mount) -> None:
     (mount.path / "photo").stat()
     mount.tell(

@@ -41,7 +41,9 @@ def sync(library: Library) -> subprocess.CompletedProcess[str]:
 def full(library: Library) -> Iterator[Callable[[bool], None]]:
     """The state on a small disk of its own, which can be full or not."""
     kept = {path.name: path.read_bytes() for path in library.state.iterdir() if path.is_file()}
-    library.scratch.run("mount", "-t", "tmpfs", "-o", f"size={ROOM}", "none", library.state)
+    library.scratch.run(
+        "mount", "-t", "tmpfs", "-o", f"size={ROOM},mode=0700", "none", library.state
+    )
     for name, content in kept.items():
         (library.state / name).write_bytes(content)
     filling = library.state / "filling"
