@@ -118,6 +118,12 @@ class Person:
             self.actions[action.__name__.strip("_")] += 1
             self._look()
 
+    def keep_to(self, most: int) -> None:
+        """Have at most so many photos: what is too much goes for good."""
+        for photo in self._chance.sample(self._photos, max(len(self._photos) - most, 0)):
+            self._control.phone("purge", asset=photo["asset"])
+        self._look()
+
     def _look(self) -> None:
         self._photos = self._control.manifest()
         self._everything = self._control.albums()
