@@ -1,6 +1,6 @@
 /* Loaded into a daemon (LD_PRELOAD), makes its calls on files below one directory fail: the one in
    FAILING_DISK, with the errno and for the calls that the file FAILING_DISK_ORDERS names, as long as it is not
-   empty: "5 pwrite64 fdatasync". For tests alone. */
+   empty: "5 pwrite64 fdatasync". With -1 for an errno they wait until it is. For tests alone. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -42,18 +42,27 @@ static int below(const char *path)
     return directory && !strncmp(path, directory, strlen(directory));
 }
 
-static int fails(const char *call, int fd)
+static int is_below(int fd)
 {
     char link[64], path[4096];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t size = readlink(link, path, sizeof path - 1);
+    path[size < 0 ? 0 : size] = 0;
+    return below(path);
+}
+
+static int fails(const char *call, int fd)
+{
     int before = errno, number = ordered(call);
-    if (number) {
-        snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
-        ssize_t size = readlink(link, path, sizeof path - 1);
-        path[size < 0 ? 0 : size] = 0;
-        if (below(path)) {
-            errno = number;
-            return 1;
-        }
+    if (number < 0 && !is_below(fd))
+        number = 0;
+    while (number < 0) {
+        usleep(10000);
+        number = ordered(call);
+    }
+    if (number && is_below(fd)) {
+        errno = number;
+        return 1;
     }
     errno = before;
     return 0;

@@ -100,16 +100,16 @@ def _readers(library: Library) -> Iterator[None]:
 def _phone(control: ControlClient) -> Iterator[None]:
     """A person at the phone all the time."""
     ended = threading.Event()
+    went_wrong: list[Exception] = []
     person = Person(control, random.Random("phone"))
 
     def act() -> None:
-        while not ended.wait(_PAUSE):
-            person.act()
-            photos = [photo["asset"] for photo in control.manifest()]
-            for asset in random.Random(len(photos)).sample(
-                photos, max(len(photos) - _MOST_PHOTOS, 0)
-            ):
-                control.phone("purge", asset=asset)
+        try:
+            while not ended.wait(_PAUSE):
+                person.act()
+                person.keep_to(_MOST_PHOTOS)
+        except Exception as error:
+            went_wrong.append(error)
 
     thread = threading.Thread(target=act, daemon=True)
     thread.start()
@@ -118,6 +118,7 @@ def _phone(control: ControlClient) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
+    assert not went_wrong, went_wrong
     assert sum(person.actions.values()) > 10 * _MINUTES
 
 

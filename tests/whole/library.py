@@ -77,10 +77,11 @@ class Library:
         """Be where another library was: signed in and listed, with nothing cached."""
         shutil.copytree(other.state, self.state)
 
-    def mount(self, *options: str, views: Sequence[str] = ()) -> None:
+    def mount(self, *options: str, views: Sequence[str] = (), **process: Any) -> None:
         """In the background; the folder can be used when this returns."""
         chosen = [word for view in views for word in ("--views", view)]
-        self.icloudfs("mount", self.mount_point, "--log-file", self.log, *chosen, *options)
+        words: tuple[str | Path, ...] = ("--log-file", self.log, *chosen, *options)
+        self.icloudfs("mount", self.mount_point, *words, **process)
 
     def serve(self, *options: str, **process: Any) -> subprocess.Popen[str]:
         """In the foreground; returns when the folder can be used."""

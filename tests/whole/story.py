@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -21,8 +22,11 @@ from typing import Any, ClassVar, NamedTuple
 
 from icloudfs import errors
 from icloudfs.simulator import ControlClient
+from icloudfs.simulator.calls import DATABASE_CALLS
+from icloudfs.simulator.faults import WAYS
 from tests.scratch import ICLOUDFS, wait_until
 from tests.sync.comparing import Namesakes
+from tests.whole.failing_disk import FROZEN, FailingDisk
 from tests.whole.library import ALL_VIEWS, Library, checksum_of
 from tests.whole.local_icloud import Entry
 
@@ -62,7 +66,37 @@ FAULTS: list[tuple[str, str, dict[str, Any]]] = [
     ("content", "throttle", {"bytes_per_second": 2_000_000}),
     ("*", "delay", {"seconds": 0.05}),
     ("*", "drop", {"times": 4}),
+    ("query", "count", {"percent": 30, "times": 4}),
+    ("query", "count", {"percent": -100, "times": 4}),
+    ("query", "count", {"by": 100_000_000, "times": 4}),
+    ("query", "gap", {"at": 3, "length": 40}),
+    ("query", "blank-token", {}),
+    ("query", "short-page", {"positions": 7}),
+    ("query", "record-error", {"times": 3}),
+    ("lookup", "record-error", {"times": 3}),
+    ("changes", "blank-token", {"times": 3}),
+    ("changes", "zone-error", {"code": "ZONE_NOT_FOUND", "times": 1}),
 ]
+
+_A_WRONG_ANSWER = 0.4
+"""The part of the faults that is an answer in a wrong form, to any one call."""
+
+
+def a_fault(chance: random.Random) -> tuple[str, str, dict[str, Any]]:
+    """Something that iCloud does wrong for a while."""
+    if chance.random() >= _A_WRONG_ANSWER:
+        return chance.choice(FAULTS)
+    details: dict[str, Any] = {
+        "call": chance.choice([*DATABASE_CALLS, "content"]),
+        # An empty list, said again and again, is the truth.
+        "way": chance.choice([way for way in WAYS if way != "empty-list"]),
+        "times": chance.choice([1, 2, 5]),
+    }
+    return "*", "answer", details
+
+
+CALLS = ["pwrite", "pwrite64", "pread64", "preadv2 preadv64v2", "fdatasync", "fsync"]
+"""What a disk may refuse to do."""
 
 SETTINGS: dict[str, list[str]] = {
     "CONNECTIONS": ["1", "8"],
@@ -117,6 +151,12 @@ class Person:
                 continue  # there is nothing that this could be done to
             self.actions[action.__name__.strip("_")] += 1
             self._look()
+
+    def keep_to(self, most: int) -> None:
+        """Have at most so many photos: what is too much goes for good."""
+        for photo in self._chance.sample(self._photos, max(len(self._photos) - most, 0)):
+            self._control.phone("purge", asset=photo["asset"])
+        self._look()
 
     def _look(self) -> None:
         self._photos = self._control.manifest()
@@ -297,6 +337,8 @@ class Reader(threading.Thread):
         errno.EIO,  # a fault spoilt it, or the photo went away while it was fetched
         errno.ENETUNREACH,
         errno.EBUSY,
+        errno.ENOSPC,  # the disk is full
+        errno.EAGAIN,  # a directory that may still grow
         errno.ENOTCONN,  # the daemon was killed
         errno.ECONNABORTED,
     }
@@ -429,7 +471,7 @@ class Story:
         error.exit_code
         for error in (
             errors.Offline, errors.Throttled, errors.ProtocolError, errors.Incomplete,
-            errors.ContentError, errors.AlreadyRunning,
+            errors.ContentError, errors.AlreadyRunning, errors.StateDamaged, errors.CacheUnusable,
         )
     ) | {0, 1}  # fmt: skip
     """How a command may end while things go wrong. 1: what iCloud said has no class of its own."""
@@ -444,6 +486,9 @@ class Story:
             for number in range(self._READERS)
         ]
         self.happened: Counter[str] = Counter()
+        home = library.state.parent
+        self._disk = FailingDisk(home, library.scratch.folder / "orders")
+        self._daemon = 0
 
     def figures(self) -> str:
         """What it was all about."""
@@ -459,7 +504,7 @@ class Story:
         """All of it. Mounted at the end, with nobody reading and no faults."""
         if self._chance.random() < 0.5:
             self.library.sync()
-        self.library.mount()
+        self._mount()
         for reader in self.readers:
             reader.start()
         try:
@@ -467,14 +512,19 @@ class Story:
                 self._round()
         finally:
             self._control.clear_faults()
+            self._disk.is_well()
             for reader in self.readers:
                 reader.end()
         self._judge_readers()
 
+    def _mount(self) -> None:
+        self.library.mount(environment=self._disk.environment)
+        self._daemon = self.library.daemon
+
     def _round(self) -> None:
         self._control.clear_faults()
         if self._chance.random() < 0.6:
-            kind, name, details = self._chance.choice(FAULTS)
+            kind, name, details = a_fault(self._chance)
             self.happened["fault"] += 1
             self._tell(f"fault {kind} {name} {details}")
             self._control.set_fault(kind, name, **details)
@@ -483,6 +533,7 @@ class Story:
         self._tell(event.__name__.strip("_"))
         self.happened[event.__name__.strip("_")] += 1
         event(self)
+        assert self.library.daemon == self._daemon, "the daemon ended"
         self._judge_readers()
 
     def _judge_readers(self) -> None:
@@ -511,13 +562,13 @@ class Story:
         self._pass_time(0.4)
         self._kill_daemon()
         self._meanwhile()
-        self.library.mount()
+        self._mount()
 
     def _kill_twice(self) -> None:
         """The second time as soon as it is mounted: while it takes up what the first one left."""
         for _ in range(2):
             self._kill_daemon()
-            self.library.mount()
+            self._mount()
 
     def _sync_beside(self) -> None:
         with self._command("sync", *self._sync_flags()):
@@ -529,13 +580,13 @@ class Story:
             # Python needs most of the first to start.
             time.sleep(self._chance.uniform(0.2, 0.6))
             self._kill_daemon()
-        self.library.mount()
+        self._mount()
 
     def _remount(self) -> None:
         with self._nobody_reading():
             self.library.unmount()
         self._meanwhile()
-        self.library.mount()
+        self._mount()
 
     def _kill_syncs_alone(self) -> None:
         with self._nobody_reading():
@@ -547,7 +598,7 @@ class Story:
             self.happened["killed"] += 1
             self.person.act(self._chance.randint(0, 2))
         self._meanwhile()
-        self.library.mount()
+        self._mount()
 
     def _edit_what_is_open(self) -> None:
         """The kernel keeps one set of pages a file: what is read through a handle from before must not be
@@ -575,9 +626,29 @@ class Story:
         with self._command("cache", "evict"):
             self._pass_time(0.5)
 
+    def _break_the_disk(self) -> None:
+        """It is full or gives errors, for as long as something happens."""
+        number = self._chance.choice([errno.EIO, errno.ENOSPC])
+        calls = " ".join(self._chance.sample(CALLS, self._chance.randint(1, len(CALLS))))
+        self._tell(f"{errno.errorcode[number]} of {calls}")
+        self._disk.fails(number, calls)
+        self._act()
+        self._disk.is_well()
+
+    def _freeze_the_disk(self) -> None:
+        """What lies in the cache cannot be read or written for a while."""
+        self._disk.fails(FROZEN, "pread64 preadv2 preadv64v2 pwrite fdatasync")
+        self._act()
+        self._disk.is_well()
+
+    def _delete_the_cache(self) -> None:
+        shutil.rmtree(self.library.cache / self.library.icloud.account.apple_id, ignore_errors=True)
+        self._act()
+
     _EVENTS: ClassVar[list[Callable[[Story], None]]] = [
         _wait, _kill, _kill, _kill_twice, _sync_beside, _kill_under_a_command, _remount,
         _kill_syncs_alone, _drop_the_cache, _edit_what_is_open, _edit_what_is_open,
+        _break_the_disk, _break_the_disk, _delete_the_cache,
     ]  # fmt: skip
 
     def _meanwhile(self) -> None:

@@ -11,9 +11,9 @@ import pytest
 
 from icloudfs.errors import ContentError, StateDamaged
 from tests.scratch import wait_until
+from tests.whole.failing_disk import FailingDisk
 from tests.whole.library import INTERVAL, Library
 
-SOURCE = Path(__file__).parents[1] / "failing_disk.c"
 ROOM = 12 << 20
 """Bytes of the disk of the state."""
 
@@ -87,30 +87,13 @@ def test_the_disk_of_the_state_is_full(library: Library, full: Callable[[bool], 
     assert "can be used again" in log
 
 
-@pytest.fixture(scope="module")
-def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What makes calls of a daemon fail."""
-    made = tmp_path_factory.mktemp("failing-disk") / "failing-disk.so"
-    command = ("gcc", "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", made, SOURCE, "-ldl")
-    subprocess.run([str(word) for word in command], check=True)
-    return made
-
-
 @pytest.fixture
-def breaks(library: Library, shim: Path) -> Iterator[Callable[[str], None]]:
-    """Mounted; gives and takes back orders which calls are to fail on all that is the library's."""
-    orders = library.scratch.folder / "orders"
-    orders.write_text("")
-    usual = library.environment
-    library.environment = usual | {
-        "LD_PRELOAD": str(shim),
-        "FAILING_DISK": str(library.state.parent),
-        "FAILING_DISK_ORDERS": str(orders),
-    }
-    library.mount("--interval", str(INTERVAL))
-    library.environment = usual
-    yield lambda calls: (orders.write_text(calls) and None) or None
-    orders.write_text("")
+def disk(library: Library) -> Iterator[FailingDisk]:
+    """Below all that is the library's, which is mounted."""
+    disk = FailingDisk(library.state.parent, library.scratch.folder / "orders")
+    library.mount("--interval", str(INTERVAL), environment=disk.environment)
+    yield disk
+    disk.is_well()
 
 
 @pytest.mark.parametrize(
@@ -121,16 +104,16 @@ def breaks(library: Library, shim: Path) -> Iterator[Callable[[str], None]]:
         "pwrite64 pread64 pwrite preadv2 preadv64v2 fdatasync fsync",
     ],
 )
-def test_the_disk_gives_errors(library: Library, breaks: Callable[[str], None], calls: str) -> None:
+def test_the_disk_gives_errors(library: Library, disk: FailingDisk, calls: str) -> None:
     daemon, coming = library.daemon, photos(library)
     assert reads(library, next(coming)) == 0
-    breaks(f"{errno.EIO} {calls}")
+    disk.fails(errno.EIO, calls)
     for _ in range(5):
         assert reads(library, next(coming)) in (0, errno.EIO)
     done = sync(library)
     assert done.returncode in (0, StateDamaged.exit_code), done.stderr
     assert library.icloudfs("status", check=False).returncode == done.returncode
-    breaks("")
+    disk.is_well()
     wait_until(lambda: sync(library).returncode == 0, 30)
     wait_until(lambda: reads(library, next(coming)) == 0, 30)
     for _ in range(5):
