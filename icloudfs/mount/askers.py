@@ -24,7 +24,7 @@ def process_name(thread: int) -> bytes:
 
 
 def groups(thread: int) -> list[int]:
-    """The groups it is in beside its own. pyfuse3 reads the same file as text, which a name in it may not be."""
+    """The groups it is in beside its own. pyfuse3 reads that file as text, which a name in it need not be."""
     with open(f"/proc/{thread}/status", "rb") as status:  # noqa: PTH123 (as below)
         _, _, rest = status.read().partition(b"\nGroups:")
     return [int(number) for number in rest.partition(b"\n")[0].split()]
