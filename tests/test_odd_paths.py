@@ -117,7 +117,7 @@ async def test_the_password(place: Path) -> None:
 
 def test_the_settings(place: Path) -> None:
     file = place / "config.toml"
-    file.write_text("umask = 8")
+    file.write_text("interval = 0")
     with pytest.raises(IcloudfsError) as refused:
         config.load({}, file, {})
     assert str(file) in str(refused.value)
