@@ -364,8 +364,10 @@ class Holding:
             self._in_place = None
 
     def _have_a_name(self) -> None:
-        """If somebody has deleted the file meanwhile, as with all of the directory, it gets another name."""
-        if not os.fstat(self._fd).st_nlink:
+        """If somebody has deleted the file or moved it away, as with all of the directory, it is put where it
+        was wanted once more."""
+        there = self.part, self._places.content_path(self.checksum)
+        if not any(_is_at(self._places.absolute(path), self._fd) for path in there):
             part = self._places.new_part(self.checksum)
             fd = self._places.open_new(part)
             self._stale.append(self._fd)

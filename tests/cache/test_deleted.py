@@ -74,6 +74,22 @@ async def test_a_part_is_gone_with_the_directory(
 # -- descriptors -------------------------------------------------------------------------------------
 
 
+async def test_a_directory_that_is_moved_away_is_made_anew(
+    server: Server, directory: Path, database: Database
+) -> None:
+    film = server.add(some_bytes(40 * MIB, 3))
+    async with running(directory, database, server) as cache:
+        handle = cache.open(film)
+        await handle.read(0, MIB)
+        directory.rename(directory.with_name("away"))
+        await cache.fetch(film)
+        handle.close()
+    assert server.sent == film.size
+    async with running(directory, database, server) as cache:
+        assert await read_all(cache, film) == some_bytes(40 * MIB, 3)
+    assert server.sent == film.size
+
+
 @pytest.fixture
 def exhausted() -> Iterator[list[int]]:
     """No descriptor is left from the time on that a test puts some into the list, which are then closed."""
