@@ -74,10 +74,10 @@ def _allow_other(settings: Settings) -> Finding:
     if not settings.allow_other or os.geteuid() == 0:
         return Finding(about, True, "nothing to be allowed")
     try:
-        lines = [line.strip() for line in _FUSE_CONF.read_text().splitlines()]
+        lines = [line.strip() for line in _FUSE_CONF.read_bytes().split(b"\n")]
     except OSError:
         lines = []
-    if "user_allow_other" in lines:
+    if b"user_allow_other" in lines:
         return Finding(about, True, f"{_FUSE_CONF} allows them")
     mend = f"echo user_allow_other | sudo tee -a {_FUSE_CONF}"
     return Finding(about, False, f"allow_other is set, but {_FUSE_CONF} does not allow it", mend)

@@ -170,6 +170,13 @@ class CacheUnusable(IcloudfsError):
     hint = "Choose another one with --cache-dir."
 
 
+class TooManyOpenFiles(IcloudfsError):
+    """This process may open no more files. It says nothing of what was to be opened."""
+
+    exit_code = 22
+    hint = "Close some, or raise the limit: ulimit -n, or LimitNOFILE= of the service."
+
+
 class Incomplete(IcloudfsError):
     """The command did what it could, and something was left over."""
 

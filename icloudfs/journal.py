@@ -58,7 +58,7 @@ class Prefixed(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         mark = f"<{priority(record.levelno)}>"
         text = f"{record.name}: {super().format(record)}"
-        return "\n".join(mark + line for line in text.splitlines())
+        return "\n".join(mark + line for line in text.split("\n"))
 
 
 class JournalHandler(logging.Handler):

@@ -20,12 +20,13 @@ import httpx
 import msgspec
 import trio
 
+from icloudfs import descriptors
 from icloudfs.apple import clock
 from icloudfs.apple.endpoints import Endpoints
 from icloudfs.apple.network import use_large_pieces
 from icloudfs.apple.retry import Dropped
 from icloudfs.apple.session import Session
-from icloudfs.errors import ConfigError, Offline, ProtocolError, WrongClock
+from icloudfs.errors import ConfigError, Offline, ProtocolError, TooManyOpenFiles, WrongClock
 
 log = logging.getLogger(__name__)
 
@@ -381,6 +382,8 @@ class _in_our_words:  # noqa: N801 (reads as a statement)
                     f"The certificate of {self._host} could not be verified.",
                     hint="If your network inspects TLS, set SSL_CERT_FILE to its certificate.",
                 ) from None
+            case httpx.ConnectError() if descriptors.are_lacking():
+                raise TooManyOpenFiles("Too many files are open.") from None
             case httpx.ConnectError() | httpx.ConnectTimeout() | httpx.ProxyError():
                 raise Offline(f"There is no connection to {self._host}.") from None
             case httpx.ReadError() | httpx.WriteError() | httpx.RemoteProtocolError():

@@ -246,7 +246,10 @@ class Cache:
             return False
         if not self._room.has_room(size):
             return False
-        disk = await trio.to_thread.run_sync(shutil.disk_usage, self.places.directory)
+        try:
+            disk = await trio.to_thread.run_sync(shutil.disk_usage, self.places.directory)
+        except FileNotFoundError:
+            return False  # somebody has deleted it: the next who needs it makes it anew
         return disk.free > size + _DISK_TO_SPARE
 
     async def thumbnail(self, file: File) -> bytes:

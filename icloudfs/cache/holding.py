@@ -242,7 +242,7 @@ class Holding:
         with self._making:  # two pulls may bring the first bytes, each in a thread
             if self._fd < 0:
                 part = self._places.new_part(self.checksum)
-                self._fd = _open_new(self._places.absolute(part))
+                self._fd = self._places.open_new(part)
                 self.part = part
             fd = self._fd
         if os.fstat(fd).st_size != self.size:
@@ -353,6 +353,7 @@ class Holding:
                 else:
                     # On the disk before the row says so: a power cut must not leave zeros with our
                     # word on.
+                    await trio.to_thread.run_sync(self._have_a_name)
                     await self._sync()
                     await self._publish(self._proof.found, self._proof.by_checksum)
             except OSError as error:
@@ -361,6 +362,17 @@ class Holding:
             self.in_row = self.size
             self.is_doubted = False
             self._in_place = None
+
+    def _have_a_name(self) -> None:
+        """If somebody has deleted the file or moved it away, as with all of the directory, it is put where it
+        was wanted once more."""
+        there = self.part, self._places.content_path(self.checksum)
+        if not any(_is_at(self._places.absolute(path), self._fd) for path in there):
+            part = self._places.new_part(self.checksum)
+            fd = self._places.open_new(part)
+            self._stale.append(self._fd)
+            _copy(self._fd, fd, self.size)
+            self._fd, self.part = fd, part
 
     def _believe(self, row: Content, proof: _Proof) -> _Change:
         seen = identity(os.fstat(self._fd))
@@ -491,9 +503,9 @@ def _open_to_write(path: Path) -> int:
     return fd
 
 
-def _open_new(path: Path) -> int:
-    """A file that nobody else has."""
-    return open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+def _copy(fd: int, to: int, size: int) -> None:
+    while (copied := os.lseek(to, 0, os.SEEK_CUR)) < size and os.sendfile(to, fd, copied, size):
+        pass
 
 
 def _written(fd: int, start: int, stop: int) -> Iterator[tuple[int, int]]:

@@ -11,13 +11,21 @@ import os
 import stat
 from pathlib import Path
 
+from icloudfs import descriptors
+from icloudfs.errors import TooManyOpenFiles
+
 _NEVER_ELSEWHERE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def open_file(path: Path | bytes, how: int, mode: int = 0o600) -> int:
     """A descriptor of the regular file at ``path``, opened as ``how`` says. Raises OSError, also for a link
-    and whatever else is no file."""
-    fd = os.open(path, how | _NEVER_ELSEWHERE, mode)
+    and whatever else is no file; TooManyOpenFiles, which is no OSError, as it says nothing of the file."""
+    try:
+        fd = os.open(path, how | _NEVER_ELSEWHERE, mode)
+    except OSError as error:
+        if descriptors.is_lack(error):
+            raise TooManyOpenFiles("Too many files are open.") from None
+        raise
     if not is_file(os.fstat(fd)):
         os.close(fd)
         raise OSError(errno.EINVAL, "It is not a regular file", os.fsdecode(path))

@@ -80,6 +80,19 @@ class Places:
             _sync(path)
         return unclean
 
+    def open_new(self, path: str) -> int:
+        """A descriptor of a file that nobody else has, at a path as it stands in the database. Should somebody
+        have deleted the directory meanwhile, it is made anew.
+
+        Raises OSError, TooManyOpenFiles, CacheUnusable.
+        """
+        how = os.O_RDWR | os.O_CREAT | os.O_EXCL
+        try:
+            return open_file(self.absolute(path), how)
+        except FileNotFoundError:
+            self.prepare()
+            return open_file(self.absolute(path), how)
+
     def leave(self) -> None:
         """Everything that lies here is in the database."""
         (self.directory / _IN_USE).unlink(missing_ok=True)

@@ -80,7 +80,9 @@ class Shelf:
         """Keep ``content``, and let others go to make room. Raises OSError, and then nothing is changed."""
         sealed = content + _seal(name, content)
         path, new = self._path(name), self._directory / f".new-{threading.get_ident()}"
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # Also those above: somebody may have deleted them all.
+        for directory in (self._directory.parent, self._directory, path.parent):
+            ours.make_directory(directory)
         try:
             with os.fdopen(ours.open_file(new, os.O_WRONLY | os.O_TRUNC), "wb") as file:
                 file.write(sealed)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import functools
 import os
-import resource
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 import click
 import trio
 
-from icloudfs import config, journal, memory
+from icloudfs import config, descriptors, journal, memory
 from icloudfs.apple.session import stem
 from icloudfs.cli.options import account_options, with_account
 from icloudfs.cli.reporting import reporting
@@ -150,17 +148,9 @@ def _serve(settings: Settings, mount_point: Path, readiness: background.Readines
 
     memory.share_heaps()
     os.chdir("/")  # the directory where it was started can be unmounted or removed
-    _open_as_many_files_as_allowed()
+    descriptors.raise_limit()
     try:
         trio.run(functools.partial(daemon.serve, settings, mount_point, readiness))
     except IcloudfsError as error:
         readiness.failed(error)
         raise
-
-
-def _open_as_many_files_as_allowed() -> None:
-    """Each photo that a program has open is a file in the cache, and the usual 1024 are for programs that use
-    select(2)."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with suppress(ValueError, OSError):  # a container may not let us
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

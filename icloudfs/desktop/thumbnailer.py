@@ -88,7 +88,10 @@ def read(path: Path) -> configparser.SectionProxy | None:
 
 
 def is_there(entry: configparser.SectionProxy) -> bool:
-    words = shlex.split(entry.get("Exec", ""))
+    try:
+        words = shlex.split(entry.get("Exec", ""))
+    except ValueError:  # a quote without its other half
+        return False
     if not words or Path(words[0]).name == NAME:
         return False
     return all(shutil.which(program) for program in (words[0], entry.get("TryExec", words[0])))

@@ -16,6 +16,7 @@ import stat
 
 import pyfuse3
 
+from icloudfs.mount import askers
 from icloudfs.mount.attributes import Attributes, is_directory
 from icloudfs.tree.directory import Inode
 
@@ -64,7 +65,7 @@ class Access:
         if caller.gid == self._attributes.gid:
             return True
         try:
-            # Reads /proc/<pid>/status, hence only where the group decides. The pid is a thread's.
-            return self._attributes.gid in pyfuse3.get_sup_groups(caller.pid)
-        except (OSError, RuntimeError):
+            # Reads a file, hence only where the group decides. The pid is a thread's.
+            return self._attributes.gid in askers.groups(caller.pid)
+        except OSError:
             return False  # gone already, or in a PID namespace that we cannot see

@@ -23,6 +23,13 @@ def process_name(thread: int) -> bytes:
     return thread_name(int(process)) if process else b""
 
 
+def groups(thread: int) -> list[int]:
+    """The groups it is in beside its own. pyfuse3 reads that file as text, which a name in it need not be."""
+    with open(f"/proc/{thread}/status", "rb") as status:  # noqa: PTH123 (as below)
+        _, _, rest = status.read().partition(b"\nGroups:")
+    return [int(number) for number in rest.partition(b"\n")[0].split()]
+
+
 def arguments(thread: int) -> list[bytes]:
     """What its process was started with. It is in the process's own memory: if that is busy, this waits."""
     return _read(thread, "cmdline").split(b"\0")

@@ -11,6 +11,7 @@ ContentMismatch      EIO          Input/output error                  the bytes 
 ContentError         EIO          Input/output error                  iCloud does not have it, or not so
 DiskFull             ENOSPC       No space left on device             also of the state's disk
 StateDamaged         EIO          Input/output error                  the state cannot be read: one log line
+TooManyOpenFiles     EMFILE       Too many open files                 ours, not the program's
 Offline              ENETUNREACH  Network is unreachable              no answer within the deadline, too
 Throttled            EBUSY        Device or resource busy             EAGAIN would make programs spin
 LoginNeeded, …       ENOKEY       Required key not available          as the kernel's own AFS says it
@@ -44,6 +45,7 @@ ERRNO: dict[type[errors.IcloudfsError], int] = {
     errors.ProtocolError: errno.EIO,
     errors.DiskFull: errno.ENOSPC,
     errors.StateDamaged: errno.EIO,
+    errors.TooManyOpenFiles: errno.EMFILE,
     errors.Offline: errno.ENETUNREACH,
     errors.Throttled: errno.EBUSY,
     errors.LoginNeeded: errno.ENOKEY,

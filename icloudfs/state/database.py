@@ -19,7 +19,7 @@ import apsw
 import trio
 from outcome import Error, Outcome, Value
 
-from icloudfs import ours, pathtext
+from icloudfs import descriptors, ours, pathtext
 from icloudfs.apple.session import stem
 from icloudfs.aside import is_over
 from icloudfs.errors import (
@@ -28,6 +28,7 @@ from icloudfs.errors import (
     StateDamaged,
     StateTooNew,
     StateUnreachable,
+    TooManyOpenFiles,
 )
 from icloudfs.state import schema
 
@@ -99,16 +100,25 @@ def _sentence(path: Path, error: Exception) -> IcloudfsError | None:
             )
         case apsw.NotADBError() | apsw.CorruptError():
             return StateDamaged(f"The state database {path} is damaged: {error}.")
+        case apsw.CantOpenError() | apsw.IOError() if descriptors.are_lacking():
+            return TooManyOpenFiles("Too many files are open.")
         case apsw.CantOpenError() | apsw.IOError() | apsw.ReadOnlyError() | apsw.PermissionsError():
             return StateUnreachable(
                 f"The state database {path} cannot be opened, read or written: {error}."
             )
+        case OSError() if descriptors.is_lack(error):
+            return TooManyOpenFiles("Too many files are open.")
         case OSError():
             return StateUnreachable(
                 f"The state database {path} cannot be made: {error.strerror or error}.",
                 hint="Check its directory, or choose another --cookie-directory.",
             )
     return None
+
+
+class _Connection(apsw.Connection):
+    path: Path
+    """Of the database. What apsw calls its file must be UTF-8."""
 
 
 class _Reading(apsw.Cursor):
@@ -135,7 +145,8 @@ class _Reading(apsw.Cursor):
             self._tell(error)
 
     def _tell(self, error: apsw.Error) -> NoReturn:
-        known = _known(Path(self.connection.filename), error)
+        assert isinstance(self.connection, _Connection)
+        known = _known(self.connection.path, error)
         if known is None:
             raise error
         raise known from error
@@ -150,7 +161,8 @@ def connect(path: Path, *, write: bool) -> apsw.Connection:
     flags = apsw.SQLITE_OPEN_READWRITE if write else apsw.SQLITE_OPEN_READONLY
     with told(path):
         _refuse_newer(path)
-        connection = apsw.Connection(pathtext.uri(path), flags=flags | apsw.SQLITE_OPEN_URI)
+        connection = _Connection(pathtext.uri(path), flags=flags | apsw.SQLITE_OPEN_URI)
+        connection.path = path
         connection.set_busy_timeout(BUSY_TIMEOUT)
         _configure(connection)
     if not write:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,9 @@ import pytest
 from tests.odd import NAMES, TOGETHER
 from tests.scratch import ICLOUDFS
 from tests.whole.library import Library
+
+MOST_SMALL = 1 << 20
+"""Bytes of a photo that is soon here."""
 
 
 @pytest.fixture(params=list(TOGETHER.values()), ids=list(TOGETHER))
@@ -118,6 +123,47 @@ def test_the_daemon_is_in_nobody_s_directory(library: Library) -> None:
         if pid != library.icloud.process.pid:
             assert Path(f"/proc/{pid}/cwd").readlink() == Path("/")
     assert library.cached_files() and (start / "log").exists()
+
+
+def test_the_daemon_may_open_as_many_files_as_the_system_lets_it(library: Library) -> None:
+    """And what it is asked for when that is not enough is no photo that is gone, or broken."""
+    library.scratch.run(
+        *("prlimit", "--nofile=64:90", ICLOUDFS, "mount", library.mount_point),
+        *("--log-file", library.log),
+        environment=library.environment,
+    )
+    limits = Path(f"/proc/{library.daemon}/limits").read_text()
+    assert re.search(r"^Max open files +90 +90 ", limits, re.MULTILINE)
+    photos = [path for path in library.files("Library") if path.stat().st_size < MOST_SMALL]
+    for photo in photos[:5]:
+        photo.read_bytes()
+
+    opened = []
+    with pytest.raises(OSError, match="Too many open files"), ExitStack() as stack:
+        for photo in photos:
+            opened.append(stack.enter_context(photo.open("rb")))
+            opened[-1].read()
+
+    assert len(opened) > 10
+    for photo in photos[:5]:
+        assert photo.read_bytes() == library.truth(photo)
+    assert library.icloudfs("status", "--failed").returncode == 0
+    assert "Traceback" not in library.log.read_text()
+
+
+def test_a_cache_that_is_deleted_while_it_is_used(library: Library) -> None:
+    library.mount()
+    photos = [path for path in library.files("Library") if path.stat().st_size < MOST_SMALL][:6]
+    for photo in photos[:3]:
+        photo.read_bytes()
+
+    away = library.cache.rename(library.cache.with_name("away"))
+    shutil.rmtree(away, ignore_errors=True)  # the last photo may still move in there
+
+    for photo in photos:
+        assert photo.read_bytes() == library.truth(photo)
+    assert len(library.cached_files()) >= 3
+    assert "Traceback" not in library.log.read_text()
 
 
 def test_a_directory_that_was_removed(library: Library) -> None:

@@ -1,0 +1,142 @@
+"""Somebody deletes the cache directory while it is used, or there are no descriptors left."""
+
+# ruff: noqa: ASYNC240 (what a test makes on disk may block it)
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from icloudfs.errors import TooManyOpenFiles
+from icloudfs.state import contents
+from icloudfs.state.database import Database
+from tests.cache.server import MIB, Server, read_all, running, some_bytes
+
+
+async def test_a_directory_that_is_deleted_is_made_anew(
+    server: Server, directory: Path, database: Database
+) -> None:
+    """What was here is fetched again, what is on its way stays, and all of it is kept."""
+    before, after = server.add(some_bytes(MIB, 1)), server.add(some_bytes(MIB, 2))
+    film = server.add(some_bytes(40 * MIB, 3))
+    small = server.add(some_bytes(1000, 4))
+    server.add_small(small, _JPEG)
+    async with running(directory, database, server) as cache:
+        assert await read_all(cache, before) == some_bytes(MIB, 1)
+        handle = cache.open(film)
+        assert await handle.read(0, MIB) == some_bytes(40 * MIB, 3)[:MIB]
+
+        shutil.rmtree(directory)
+
+        assert not await cache.can_spare(1)
+        assert await cache.thumbnail(small)
+        assert await read_all(cache, before) == some_bytes(MIB, 1)
+        assert await read_all(cache, after) == some_bytes(MIB, 2)
+        rest = [await handle.read(at, MIB) for at in range(0, film.size, MIB)]
+        assert b"".join(rest) == some_bytes(40 * MIB, 3)
+        handle.close()
+        await cache.fetch(film)
+    assert sum(get.sent for get in server.gets if get.checksum == film.checksum) == film.size
+    below = [directory, *(path for path in directory.rglob("*") if path.is_dir())]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in below} == {0o700}
+
+    server.forget_traffic()
+    async with running(directory, database, server) as cache:
+        for file, content in ((before, some_bytes(MIB, 1)), (film, some_bytes(40 * MIB, 3))):
+            assert await read_all(cache, file) == content
+    assert server.sent == 0
+
+
+_JPEG = bytes.fromhex("ffd8ffe000104a46494600010100000100010000ffd9")
+
+
+async def test_a_part_is_gone_with_the_directory(
+    server: Server, directory: Path, database: Database
+) -> None:
+    """A restart finds what its row says nowhere, and begins anew."""
+    film = server.add(some_bytes(40 * MIB, 3))
+    async with running(directory, database, server) as cache:
+        handle = cache.open(film)
+        await handle.read(0, MIB)
+        shutil.rmtree(directory)
+        handle.close()
+    async with running(directory, database, server) as cache:
+        assert await read_all(cache, film) == some_bytes(40 * MIB, 3)
+
+
+# -- descriptors -------------------------------------------------------------------------------------
+
+
+async def test_a_directory_that_is_moved_away_is_made_anew(
+    server: Server, directory: Path, database: Database
+) -> None:
+    film = server.add(some_bytes(40 * MIB, 3))
+    async with running(directory, database, server) as cache:
+        handle = cache.open(film)
+        await handle.read(0, MIB)
+        directory.rename(directory.with_name("away"))
+        await cache.fetch(film)
+        handle.close()
+    assert server.sent == film.size
+    async with running(directory, database, server) as cache:
+        assert await read_all(cache, film) == some_bytes(40 * MIB, 3)
+    assert server.sent == film.size
+
+
+@pytest.fixture
+def exhausted() -> Iterator[list[int]]:
+    """No descriptor is left from the time on that a test puts some into the list, which are then closed."""
+    held: list[int] = []
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield held
+    for fd in held:
+        os.close(fd)
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def _exhaust(held: list[int]) -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, most))
+    while True:
+        try:
+            held.append(os.open("/", os.O_PATH))
+        except OSError as error:
+            assert error.errno == errno.EMFILE
+            return
+
+
+async def test_no_descriptor_left_says_nothing_of_the_content(
+    server: Server, directory: Path, database: Database, exhausted: list[int]
+) -> None:
+    """It is not taken for gone, and not fetched again."""
+    here, lacking = server.add(some_bytes(MIB, 1)), server.add(some_bytes(MIB, 2))
+    async with running(directory, database, server) as cache:
+        await cache.fetch(here)
+    server.forget_traffic()
+    async with running(directory, database, server) as cache:
+        waiting = cache.open(lacking)
+
+        _exhaust(exhausted)
+        with pytest.raises(TooManyOpenFiles):
+            cache.open(here)
+        with pytest.raises(TooManyOpenFiles):
+            await waiting.read(0, MIB)
+        with pytest.raises(TooManyOpenFiles):
+            Database(database.path)
+        for fd in exhausted:
+            os.close(fd)
+        exhausted.clear()
+
+        waiting.close()
+        assert await read_all(cache, here) == some_bytes(MIB, 1)
+        assert here.checksum not in {get.checksum for get in server.gets}
+        row = contents.get(database.reader, lacking.checksum)
+        assert row is None or row.status != "failed"
+        assert await read_all(cache, lacking) == some_bytes(MIB, 2)
