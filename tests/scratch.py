@@ -46,15 +46,16 @@ class Scratch:
         self, *command: str | Path, check: bool = True, **options: Any
     ) -> subprocess.CompletedProcess[str]:
         """Run a program to its end. ``environment`` adds to the usual one."""
+        # Names need not be UTF-8.
+        defaults: dict[str, Any] = {"stdin": subprocess.DEVNULL, "errors": "surrogateescape"}
         done = subprocess.run(
             [str(word) for word in command],
             env=self.environment | options.pop("environment", {}),
             capture_output=True,
             text=True,
-            errors="surrogateescape",  # names need not be UTF-8
             check=False,
             timeout=_LONGEST,
-            **({"stdin": subprocess.DEVNULL} | options),
+            **(defaults | options),
         )
         if check:
             assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}{done.stderr}"

@@ -407,8 +407,13 @@ class Cache:
         fetch = self._fetches.get(file.checksum)
         if fetch is None:
             fetch = self._fetches[file.checksum] = self._new_fetch(file)
-        elif file.size == fetch.file.size:
-            fetch.file = file  # the record that was asked last is the one most likely still there
+        else:
+            if file.size == fetch.file.size:
+                fetch.file = (
+                    file  # the record that was asked last is the one most likely still there
+                )
+            if not fetch.holding.is_what_was_written():
+                fetch.lose()
         fetch.reader_came()
         return fetch
 

@@ -79,6 +79,8 @@ class Holding:
         is wrong, that says nothing of iCloud."""
         self._in_place: Content | None = None
         """The row of a whole file that is doubted where it lies."""
+        self._believed = ""
+        """The identity of a whole file when it was opened, or made."""
         self._is_elsewhere = False
         self._places = places
         self._database = database
@@ -130,6 +132,7 @@ class Holding:
             self.identity = identity(found)
         can_be_checked = bool(row.sha256) or apple.is_checkable(self.checksum)
         if is_the_same and not (check and can_be_checked):
+            self._believed = row.identity
             self.whole = True
         else:
             self._in_place = row
@@ -224,6 +227,10 @@ class Holding:
     def is_still_itself(self) -> bool:
         """Whether a file that its owner may write to is what was hashed; True for everything else."""
         return not self.identity or identity(os.fstat(self._fd)) == self.identity
+
+    def is_what_was_written(self) -> bool:
+        """Whether nobody wrote to a whole file since it was opened first, or made; True for a part."""
+        return not self.whole or self._fd < 0 or identity(os.fstat(self._fd)) == self._believed
 
     # -- filling ---------------------------------------------------------------------------------
 
@@ -358,6 +365,7 @@ class Holding:
                     await self._publish(self._proof.found, self._proof.by_checksum)
             except OSError as error:
                 raise storage_error(error) from error
+            self._believed = identity(os.fstat(self._fd))
             self.whole = True
             self.in_row = self.size
             self.is_doubted = False

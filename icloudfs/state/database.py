@@ -49,6 +49,7 @@ touches the same pages again and again, and each folding writes them once."""
 
 _CREATE = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
 _LOOK = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+_MEND = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI
 
 _TOGETHER = 16
 """Transactions that are committed together at most: how long the first waits for the last."""
@@ -227,17 +228,26 @@ def _version(connection: apsw.Connection) -> int:
 
 def _refuse_newer(path: Path) -> None:
     """On a read-only connection: it cannot change the file, not even by folding its WAL back."""
-    connection = apsw.Connection(pathtext.uri(path), flags=_LOOK)
     try:
-        connection.set_busy_timeout(BUSY_TIMEOUT)
-        version = _version(connection)
-    finally:
-        connection.close()
+        version = _version_at(path, _LOOK)
+    except apsw.ReadOnlyError:
+        # The power went in the middle of a transaction from before there was a WAL. It has to be undone,
+        # whichever version made it.
+        version = _version_at(path, _MEND)
     if version > schema.VERSION:
         raise StateTooNew(
             f"The state database {path} has version {version}; "
             f"this icloudfs knows versions up to {schema.VERSION}."
         )
+
+
+def _version_at(path: Path, flags: int) -> int:
+    connection = apsw.Connection(pathtext.uri(path), flags=flags)
+    try:
+        connection.set_busy_timeout(BUSY_TIMEOUT)
+        return _version(connection)
+    finally:
+        connection.close()
 
 
 def _configure(connection: apsw.Connection) -> None:
@@ -378,9 +388,11 @@ class Database:
 
     def _settle(self) -> None:
         with told(self.path):
-            self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            with suppress(apsw.BusyError):  # another process is just folding it
+                self._writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             with suppress(FileNotFoundError):
-                fd = os.open(f"{self.path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+                wal = f"{os.path.realpath(self.path)}-wal"
+                fd = os.open(wal, os.O_RDONLY | os.O_CLOEXEC)
                 try:
                     os.fsync(fd)
                 finally:

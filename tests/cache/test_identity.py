@@ -209,6 +209,51 @@ async def test_holes_in_a_part_are_not_taken_for_bytes(
     assert server.sent == 7 * MIB
 
 
+async def test_one_that_is_written_to_while_somebody_has_it_open(
+    server: Server, directory: Path, database: Database
+) -> None:
+    """Who opens it next looks, too."""
+    file = server.add(CONTENT)
+    path = await _have(directory, database, server, file)
+    async with running(directory, database, server) as cache:
+        first = cache.open(file)
+        assert await first.read(0, KIB) == CONTENT[:KIB]
+        _written_over(path)
+        os.utime(path, (1, 1))
+        second = cache.open(file)
+        assert await second.read(0, MIB) == await first.read(0, MIB) == CONTENT
+        first.close()
+        second.close()
+        await cache.fetch(file)
+        assert cache.usage == MIB and server.sent == MIB
+    assert path.read_bytes() == CONTENT
+
+
+async def test_strict_reads_imported_files_too(
+    server: Server, directory: Path, database: Database, tmp_path: Path
+) -> None:
+    """What lies there is no photo of iCloud's any more, and stays where it lies."""
+    own = tmp_path / "IMG_0001.JPG"
+    own.write_bytes(CONTENT[:-1] + b"!")
+    file = server.add(CONTENT)
+    database.write_now(
+        lambda connection: contents.set_downloaded(
+            connection,
+            file.checksum,
+            MIB,
+            str(own),
+            sha256="",
+            verified=True,
+            now=0,
+            identity=identity(own.stat()),
+        )
+    )
+    async with running(directory, database, server, strict=True) as cache:
+        assert await read_all(cache, file) == CONTENT
+        assert cache.usage == MIB
+    assert own.read_bytes() == CONTENT[:-1] + b"!"
+
+
 async def test_readers_of_a_wrong_file_wait_for_one_download(
     server: Server, directory: Path, database: Database
 ) -> None:

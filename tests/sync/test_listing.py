@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,8 @@ import trio
 from icloudfs.apple.wire import PRIMARY_ZONE
 from icloudfs.errors import IcloudfsError, NoPhotos, Throttled
 from icloudfs.simulator import LibraryPlan
-from icloudfs.state import metadata
+from icloudfs.state import catalogue, metadata
+from icloudfs.state.database import Database
 from tests.sync.account import Client, Lab, lab
 from tests.sync.comparing import (
     Names,
@@ -70,6 +73,19 @@ async def test_killed_at_any_transaction_it_goes_on(tmp_path: Path, after_commit
         await assert_right(account, client)
         # The albums' own list is read in every run; no page of photos is stored twice.
         assert pages <= account.asked("records/query") + died * 6
+
+
+async def test_what_was_listed_is_in_the_database_and_not_in_its_wal_alone(tmp_path: Path) -> None:
+    """Minutes of work, which no power cut may undo (tests/state/test_power_cuts.py)."""
+    async with lab(tmp_path, LARGE) as account:
+        client = account.client()
+        await client.sync()
+        folded = tmp_path / "folded.db"
+        shutil.copy(client.database.path, folded)  # without its WAL
+        with closing(Database(folded)) as kept:
+            assert all(zone.listed for zone in catalogue.zones(kept.reader))
+            count = "SELECT count(*) FROM asset"
+            assert kept.reader.execute(count).fetchall() == client.reader.execute(count).fetchall()
 
 
 async def test_pages_that_are_stored_are_not_asked_for_again(tmp_path: Path) -> None:
