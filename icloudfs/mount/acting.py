@@ -93,10 +93,14 @@ class Acting:
         mounted = self._stage.mounted
         if mounted is None or not mounted.ours:
             raise OSError(errno.ENOTCONN, "nothing is mounted")
+        shown = "ro" if self._stage.shown_read_only else "rw"
         # Isolated and without site-packages: it starts in 20 ms. Neither Ctrl-C nor a folder of its own
         # must matter to it.
         return await trio.lowlevel.open_process(
-            [sys.executable, "-I", "-S", actor.__file__, str(mounted.path), str(mounted.minor)],
+            [
+                *(sys.executable, "-I", "-S", actor.__file__),
+                *(str(mounted.path), str(mounted.minor), shown),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=Path("/"),

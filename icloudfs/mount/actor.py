@@ -19,21 +19,31 @@ import sys
 
 ANSWER = struct.Struct("i")
 
+_FOLDER = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
 
 class Actor:
     """Acts in the mount at ``root`` whose device number has this minor, and nowhere else."""
 
-    def __init__(self, root: bytes, minor: int) -> None:
+    def __init__(self, root: bytes, minor: int, *, read_only: bool) -> None:
+        """``read_only``: so it is shown (showing_read_only.py), and a way around that is needed."""
         self._root = root
         self._minor = minor
+        self._read_only = read_only
+        self._top = -1
+        """The root of the mount, for one call: what is moved must not leave the mount that it is in."""
 
     def act(self, call: str, path: bytes, name: bytes, *details: bytes | int) -> None:
         """Make one call. Nothing in the mount stays open, so that it can be unmounted at any time."""
-        directory = self._open(path)
+        self._top = writable(self._root) if self._read_only else os.open(self._root, _FOLDER)
         try:
-            getattr(self, call)(directory, name, *details)
+            directory = self._open(path)
+            try:
+                getattr(self, call)(directory, name, *details)
+            finally:
+                os.close(directory)
         finally:
-            os.close(directory)
+            os.close(self._top)
 
     def mknod(self, directory: int, name: bytes) -> None:
         os.mknod(name, stat.S_IFREG | 0o644, dir_fd=directory)
@@ -71,8 +81,7 @@ class Actor:
     def _open(self, path: bytes) -> int:
         """A directory of the mount. Raises OSError if it is not: somebody may have unmounted it, or
         mounted something else there, and what lies below is none of ours."""
-        place = self._root + b"/" + path
-        directory = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW)
+        directory = os.open(path or b".", _FOLDER, dir_fd=self._top)
         device = os.fstat(directory).st_dev
         if os.major(device) == 0 and os.minor(device) == self._minor:
             return directory
@@ -80,8 +89,52 @@ class Actor:
         raise OSError(errno.EXDEV, "not our mount")
 
 
+# -- around the flag of a mount ----------------------------------------------------------------------
+
+HERE = -100  # AT_FDCWD
+READ_ONLY = 1  # MOUNT_ATTR_RDONLY
+_EMPTY_PATH = 0x1000
+_COPY = 1 | os.O_CLOEXEC  # OPEN_TREE_CLONE
+_OPEN_TREE, _MOUNT_SETATTR = 428, 442  # system calls, on every machine but Alpha
+_ATTRIBUTES = struct.Struct("=QQQQ")
+"""``struct mount_attr``: what to set, what to clear, how it propagates, whose users."""
+
+
+def writable(root: bytes) -> int:
+    """A descriptor of a mount of what is mounted at ``root``, in no namespace and not read-only. It is gone
+    when the last descriptor of anything in it is closed. Raises OSError, EPERM to who may not mount."""
+    top = _call(_OPEN_TREE, HERE, root, _COPY)
+    try:
+        set_flags(top, b"", _EMPTY_PATH, clear_flags=READ_ONLY)
+    except OSError:
+        os.close(top)
+        raise
+    return top
+
+
+def set_flags(
+    directory: int, path: bytes, how: int, *, set_flags: int = 0, clear_flags: int = 0
+) -> None:
+    """Set and clear flags of one mount. Raises OSError."""
+    attributes = _ATTRIBUTES.pack(set_flags, clear_flags, 0, 0)
+    _call(_MOUNT_SETATTR, directory, path, how, attributes, len(attributes))
+
+
+def _call(number: int, *arguments: int | bytes) -> int:
+    import ctypes  # late: who needs none of this starts sooner
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    words = [ctypes.c_long(a) if isinstance(a, int) else ctypes.c_char_p(a) for a in arguments]
+    result = libc.syscall(ctypes.c_long(number), *words)
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return int(result)
+
+
 def main() -> None:
-    actor = Actor(os.fsencode(sys.argv[1]), int(sys.argv[2]))
+    root, minor, read_only = sys.argv[1:]
+    actor = Actor(os.fsencode(root), int(minor), read_only=read_only == "ro")
     while True:
         try:
             order = marshal.load(sys.stdin.buffer)

@@ -15,6 +15,7 @@ from icloudfs.errors import MountPointError
 from icloudfs.mount import fusermount, limits, mount_point, mount_table, session_loop
 from icloudfs.mount.operations import Operations
 from icloudfs.mount.service import Service
+from icloudfs.mount.showing_read_only import show_read_only
 from icloudfs.mountinfo import Mounted
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ async def serve(
         end = _End()
         try:
             operations.stage.mounted = mount_table.mounted_at(place)
+            operations.stage.shown_read_only = show_read_only(place)
             operations.direct_until_whole = not limits.raise_background_limit(place)
             ready()
             end.is_wanted = False

@@ -65,6 +65,8 @@ class Stage:
         another one, under the same number."""
         self.mounted: Mounted | None = None
         """The mount, as it was when it was made: something else may lie over it since."""
+        self.shown_read_only = False
+        """Whether the kernel lets nobody write there but by a way of one's own (showing_read_only.py)."""
         self._actor = 0
         self._step: Step | None = None
         self._accepted = False

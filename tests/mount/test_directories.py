@@ -150,7 +150,7 @@ def test_a_folder_that_went_is_stale_and_not_empty(library: Library, place: Path
         assert not (mount.path / "2024-05").exists()
 
 
-@pytest.mark.parametrize("call", [os.stat, os.open, os.mkdir, os.unlink], ids=lambda c: c.__name__)
+@pytest.mark.parametrize("call", [os.stat, os.open, os.mkdir], ids=lambda c: c.__name__)
 def test_a_name_that_is_too_long(library: Library, place: Path, call: Any) -> None:
     library.close()
     with Mount(library.path, place / "mnt") as mount:

@@ -10,7 +10,7 @@ import pytest
 
 from icloudfs.tree.directory import ROOT as ROOT_INO
 from tests.mount.library import Library, bytes_of
-from tests.mount.mounted import OWNER, ROOT, Mount, User
+from tests.mount.mounted import OTHER, OWNER, ROOT, Mount, User
 from tests.sweep import SWEEP
 
 
@@ -25,6 +25,19 @@ def test_every_write_is_refused(library: Library, place: Path, user: User) -> No
         kept = user.run("cat", str(mount.path / "photo")).stdout
         assert kept.encode() == bytes_of("kept", 100)
         assert mount.stop() == 0
+
+
+@pytest.mark.usefixtures("_user_allow_other")
+def test_writes_of_other_users_are_refused_with_the_same_words(
+    library: Library, place: Path
+) -> None:
+    library.file(ROOT_INO, "photo", 100, checksum="kept")
+    library.file(ROOT_INO, "other")
+    library.directory(ROOT_INO, "folder")
+    library.close()
+    with Mount(library.path, place / "mnt", user=OWNER, allow_other=True) as mount:
+        for user in (OTHER, ROOT):
+            assert user.python(SWEEP, str(mount.path), "photo", "other", "folder") == ""
 
 
 @pytest.mark.parametrize("umask", [0, 0o077], ids=oct)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from icloudfs.tree.changes import EntryAdded, EntryRemoved, InodeChanged
 from tests.tree.library import DAY, NOW, Library, album, asset, master, member, photo, tombstone
 
@@ -200,6 +202,18 @@ def test_burst_frames_stay_in_their_burst(library: Library) -> None:
     )
     library.page(photo("B", burst="b", burst_flags=20, filename="B.HEIC"))
     assert [p.split("/")[0] for p in library.paths()] == ["Bursts", "Bursts", "Library", "Recent"]
+
+
+def test_hidden_and_deleted_frames_of_a_burst_have_a_place(library: Library) -> None:
+    """No other folder has them: what is in none would be missing from every backup."""
+    frame: dict[str, Any] = {"burst": "b", "burst_flags": 2}
+    library.page(photo("A", "A.HEIC", hidden=True, **frame))
+    library.page(photo("B", "B.HEIC", hidden=True, **frame))
+    library.page(photo("C", "C.HEIC", deleted=True, **frame))
+    library.page(photo("D", "D.HEIC", **frame))
+    assert library.paths("Hidden") == ["Hidden/A.HEIC", "Hidden/B.HEIC"]
+    assert library.paths("Recently Deleted") == ["Recently Deleted/C.HEIC"]
+    assert [p.split("/")[0] for p in library.paths()].count("Bursts") == 1
 
 
 def test_long_names_of_many_bytes_that_clash(library: Library) -> None:

@@ -127,7 +127,7 @@ def test_looking_reads_nothing(mounted: Library, icloud: LocalICloud) -> None:
         assert output, command
 
     listed = mounted.scratch.run("ls", "-lAR", top).stdout
-    assert len(re.findall(r"^-r--r--r-- ", listed, re.MULTILINE)) == len(files)
+    assert len(re.findall(r"^-rw-r--r-- ", listed, re.MULTILINE)) == len(files)
     assert icloud.calls(kind="content") == []
 
 
