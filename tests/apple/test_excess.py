@@ -72,17 +72,11 @@ async def test_a_download_without_measure(
         signed_in.forget()
         signed_in.sim.faults.set("content", "answer", way=way)
         taken = 0
-        patience = 1.5 if way == "trickle" else BOUND
-        with (
-            at_most(MOST_MEMORY),
-            trio.move_on_after(patience) as scope,
-            suppress(IcloudfsError),
-        ):
+        with at_most(MOST_MEMORY), trio.fail_after(BOUND), suppress(IcloudfsError):
             async with client.download(
                 original.url, size=original.size, idle_timeout=2.0
             ) as content:
                 async for chunk in content.chunks():
                     taken += len(chunk)
-        assert scope.cancelled_caught == (way == "trickle"), "how slow is too slow, its reader says"
     assert taken <= original.size
     assert len(signed_in.sim.traffic.log) <= MOST_CALLS
