@@ -16,6 +16,7 @@ import msgspec
 import trio
 
 from icloudfs.apple import decode, wire
+from icloudfs.apple.course import Course
 from icloudfs.apple.decode import (
     ALBUM_KEYS,
     CHANGE_KEYS,
@@ -37,7 +38,14 @@ MOST_NAMES = 50
 (facts/cloudkit.md §1.12)."""
 _TOO_MANY = "length is greater than max size"
 """In Apple's reason for refusing a look-up of too many names."""
-_MOST_PAGES = 10_000  # of zones or albums: an answer that never ends is a mistake
+MOST_ZONES = 10_000
+"""Zones of one area, of any kind; each app has some."""
+MOST_ALBUMS = 100_000
+"""Albums and folders in one folder."""
+MOST_RECORDS = 2000
+"""Records on one page, of which 200 are asked for."""
+_MOST_PAGES = 1000  # of zones or albums
+_MOST_EMPTY = 50  # of them that have none, in a row
 _AT_ONCE = 10  # records that are read without letting others run
 _LARGEST_RECORDS = 128 << 10  # bytes of so many
 _LARGEST_AT_ONCE = 2 << 20  # bytes of an answer whose envelope is read without letting others run
@@ -224,7 +232,8 @@ class Photos:
         then its refusal is an empty answer."""
         found: list[Zone] = []
         body: dict[str, Any] = {}
-        for _ in range(_MOST_PAGES):
+        course = Course(most=_MOST_PAGES, most_empty=_MOST_EMPTY)
+        while True:
             try:
                 page = await self._zones(area, "zones/list", body, in_doubt=not found)
             except CloudKitError as error:
@@ -233,9 +242,12 @@ class Photos:
                 log.info("no shared area: %s", error)
                 break
             found += [_zone(area, raw) for raw in page.zones if not raw.deleted]
-            token = decode.token(page.sync_token)
-            if not page.more_coming or not token:
+            if not page.more_coming:
                 break
+            token = decode.token(page.sync_token)
+            _demand_end("list of libraries", course.trouble(token, _zone_names(page)))
+            if len(found) > MOST_ZONES:
+                raise ProtocolError("iCloud's list of libraries does not end.")
             body = {"syncToken": token}
         return tuple(zone for zone in found if is_library(zone.name))
 
@@ -335,7 +347,8 @@ class Photos:
         """
         found: list[Record] = []
         marker = ""
-        for _ in range(_MOST_PAGES):
+        course = Course(most=_MOST_PAGES, most_empty=_MOST_EMPTY)
+        while True:
             try:
                 query = _albums_query(parent)
                 page = await self._query(
@@ -345,9 +358,14 @@ class Photos:
                 if error.code != "BAD_REQUEST" or not zone.name.startswith(wire.SHARED_ZONE_PREFIX):
                     raise
                 return ()
+            names = {record.name for record in page.records}
+            stands_still = page.marker == marker and names <= {record.name for record in found}
             found += page.records
-            if not page.marker or not page.records or page.marker == marker:
+            if not page.marker or stands_still:
                 break
+            _demand_end("list of albums", course.trouble(page.marker, names))
+            if len(found) > MOST_ALBUMS:
+                raise ProtocolError("iCloud's list of albums does not end.")
             marker = page.marker
         found = await self._whole_albums(zone, found)
         return tuple(record for record in found if isinstance(record, Album | Refused))
@@ -529,6 +547,16 @@ async def _in_turn(read: Callable[[bytes], T], body: bytes) -> T:
     return read(body)
 
 
+def _demand_end(what: str, trouble: str) -> None:
+    """Raises ProtocolError where a page leads nowhere."""
+    if trouble:
+        raise ProtocolError(f"iCloud's {what} does not end ({trouble}).")
+
+
+def _zone_names(page: decode.RawZones) -> list[str]:
+    return [raw.zone_id.zone_name for raw in page.zones]
+
+
 def _left_out(names: Sequence[str], answered: Iterable[Record]) -> list[str]:
     """Which of these names no record has."""
     known = {record.name for record in answered}
@@ -542,6 +570,8 @@ async def _records(raws: Sequence[msgspec.Raw]) -> list[Record]:
     envelope is 0.5 ms; ten records are 0.4 ms. A thread would be worse than this: it holds the
     interpreter's lock for 5 ms at a time. A record that is larger than ten should be is read in one.
     """
+    if len(raws) > MOST_RECORDS:
+        raise Unreadable(f"CloudKit's answer cannot be read: it has {len(raws)} records.")
     found: list[Record] = []
     for begin in range(0, len(raws), _AT_ONCE):
         some = raws[begin : begin + _AT_ONCE]

@@ -89,6 +89,8 @@ class Content:
             arriving = cast("AsyncGenerator[bytes, None]", self._response.aiter_raw())
             async with aclosing(arriving) as pieces:
                 async for piece in pieces:
+                    if received == wanted and piece:
+                        return  # all that was asked for is here, and what comes has no end
                     chunk = piece[to_skip:]
                     to_skip -= len(piece) - len(chunk)
                     if wanted is not None:

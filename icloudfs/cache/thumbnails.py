@@ -51,7 +51,7 @@ CONNECTIONS = 8
 _PREFIXES = ("resJPEGThumb", "resJPEGMed")
 """The smallest first: it is larger than the 256 pixels that file managers ask for."""
 
-_LARGEST = 8 << 20
+LARGEST = 8 << 20
 """Bytes; a record that announces more for a small picture is mistaken."""
 
 _REMEMBERED = 4096
@@ -242,6 +242,6 @@ def _verify(resource: Resource, content: bytes) -> None:
 def _smallest(resources: Resources, file: File) -> Resource:
     for prefix in _PREFIXES:
         resource = resources.get(prefix)
-        if resource is not None and resource.url and 0 < resource.size <= _LARGEST:
+        if resource is not None and resource.url and 0 < resource.size <= LARGEST:
             return resource
     raise ContentUnavailable(f"iCloud has no small picture of {file.record}.")

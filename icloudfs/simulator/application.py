@@ -73,7 +73,7 @@ class Application:
         if response is None:
             response = await self._true_answer(request, kind)
         if wrong is not None:
-            response = answered(wrong, response)
+            response = answered(wrong, response, what)
         return in_transit(self.faults, response, kind, call, what)
 
     def sent(self, request: Request, response: Response, body_bytes: int) -> None:

@@ -103,6 +103,9 @@ class _Conversation:
         try:
             if delivery.no_answer:
                 return False
+            while delivery.interim:
+                hint = h11.InformationalResponse(status_code=103, headers=[("Link", "</x>")])
+                await self._stream.send_all(self._http.send(hint) or b"")
             await self._send_head(response)
             if request.method == "HEAD" or response.status in (204, 304):
                 pass

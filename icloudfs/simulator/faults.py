@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from icloudfs.simulator.excess import WITHOUT_END, WITHOUT_MEASURE, Leading, excessive
 from icloudfs.simulator.message import Delivery, Json, Response, json_response
 from icloudfs.simulator.traffic import Call
 
@@ -24,7 +25,7 @@ HTML_BODY = b"<html><head><title>Service Unavailable</title></head><body>Oops</b
 
 FAULTS: dict[str, str] = {
     # the answer as a whole
-    "answer": "answer in a `way`: one of WAYS, or a status; maybe with a CloudKit `code`, a `reason`",
+    "answer": "answer in a `way`, one of WAYS or excess, or a status; maybe with a CloudKit `code`, a `reason`",
     "status": "answer with `status`, maybe `retry_after` seconds, maybe a `body`",
     "try-again": "HTTP 200 with serverErrorCode `code` (TRY_AGAIN_LATER), maybe `retry_after`",
     "html": "HTTP 200 with an HTML page",
@@ -107,6 +108,7 @@ class Fault:
     parent: str = ""
     """Only calls about this album or folder, if given."""
     details: Json = field(default_factory=dict)
+    leading: Leading = field(default_factory=Leading)
 
     def is_for(self, checksum: str, path: str, asked: Asked | None) -> bool:
         """Whether a call is among those that the fault was set for."""
@@ -273,7 +275,8 @@ _IN_TRANSIT = ("drop", "truncate", "short", "flip", "throttle", "stall")
 
 
 def _is_way(way: str) -> bool:
-    return way in WAYS or (len(way) == 3 and way.isdecimal())
+    known = way in WAYS or way in WITHOUT_MEASURE or way in WITHOUT_END
+    return known or (len(way) == 3 and way.isdecimal())
 
 
 def wrong_answer(faults: Faults, kind: str, call: Call, asked: Asked) -> Fault | None:
@@ -290,9 +293,11 @@ def instead(faults: Faults, kind: str, call: Call, asked: Asked) -> Response | N
     return None
 
 
-def answered(fault: Fault, truth: Response) -> Response:
+def answered(fault: Fault, truth: Response, asked: Asked) -> Response:
     """A true answer, made wrong in the fault's way."""
     way = str(fault.details["way"])
+    if way in WITHOUT_MEASURE or way in WITHOUT_END:
+        return excessive(way, truth, asked, fault.leading)
     match way:
         case "no-list" | "null-list" | "empty-list" | "no-inner-list":
             return _without_list(truth, way)

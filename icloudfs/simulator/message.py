@@ -97,6 +97,8 @@ class Delivery:
     bytes_per_second: float | None = None
     no_answer: bool = False
     """Close the connection without a status line."""
+    interim: bool = False
+    """Send answers of status 103 for as long as the client listens, and no other."""
 
 
 @dataclass

@@ -14,18 +14,14 @@ import msgspec
 import trio
 
 from icloudfs.apple import ZoneChanges, ZoneError, ZoneGone, ZoneProblem
+from icloudfs.apple.course import Course
 from icloudfs.apple.records import Area
-from icloudfs.errors import ProtocolError
 from icloudfs.state import metadata
 from icloudfs.state.catalogue import StoredZone
 from icloudfs.sync.books import Books
 from icloudfs.sync.refusals import CHANGES, Refused, code_and_reason
 
 log = logging.getLogger(__name__)
-
-MOST_PAGES = 100_000
-"""A history of 7,300 photos has 450 pages (facts/cloudkit.md §1.7); a log without end is a mistake."""
-
 
 MOST_PAGES_WITHOUT_PROGRESS = 50
 """Empty pages that lead nowhere: with the same token again and again there is nothing to wait for."""
@@ -42,8 +38,9 @@ class Position(msgspec.Struct):
     zone: StoredZone
     token: str
     key: str
-    stuck: int = 0
-    """Pages since the token moved."""
+    course: Course = msgspec.field(
+        default_factory=lambda: Course(patience=MOST_PAGES_WITHOUT_PROGRESS)
+    )
     failed: int = 0
     """Errors in a row that may pass."""
     records: int = 0
@@ -70,18 +67,15 @@ async def follow(books: Books, positions: Iterable[Position]) -> dict[int, ZoneE
             by_area.setdefault(zone.zone.area, {})[zone.id] = position
     for area, pending in by_area.items():
         apart: set[Area] = set()
-        for _ in range(MOST_PAGES):
-            if not pending:
-                break
+        while pending:
             await _follow_one_page(books, area, pending, errors, apart)
-        else:
-            raise ProtocolError(f"The change log of {sorted(pending)} does not end.")
     for position in asked:
         await _note(books, position.zone, errors)
     return errors
 
 
 _WITHHELD = "WITHHELD"
+_NO_END = "it does not end"
 
 
 async def _note(books: Books, zone: StoredZone, errors: dict[int, ZoneError]) -> None:
@@ -116,9 +110,13 @@ async def _follow_one_page(
         await _store(books, position, page)
         if not page.more_coming:
             del pending[position.zone.id]
-        elif position.stuck > MOST_PAGES_WITHOUT_PROGRESS:
-            errors[position.zone.id] = ZoneError(ZoneProblem.TRANSIENT, "NO_PROGRESS")
+        elif trouble := position.course.trouble(position.token, _names(page)):
+            errors[position.zone.id] = ZoneError(ZoneProblem.TRANSIENT, trouble, _NO_END)
             del pending[position.zone.id]
+
+
+def _names(page: ZoneChanges) -> list[str]:
+    return [record.name for record in page.records]
 
 
 async def _may_pass(position: Position, error: ZoneError) -> bool:
@@ -172,8 +170,7 @@ def _in_order(asked: list[Position], answers: Iterable[ZoneChanges]) -> list[Zon
 
 async def _store(books: Books, position: Position, page: ZoneChanges) -> None:
     token = page.token or position.token
-    position.stuck = position.stuck + 1 if token == position.token else 0
-    if not page.records and position.stuck:
+    if not page.records and token == position.token:
         return  # nothing changed: not worth a transaction
 
     def keep(connection: apsw.Connection) -> None:

@@ -6,28 +6,33 @@ from functools import partial
 
 from icloudfs.apple import ZoneError, ZoneProblem
 from icloudfs.apple.cloudkit import FOLDER
+from icloudfs.apple.course import NO_END
 from icloudfs.apple.records import Album, Refused
-from icloudfs.errors import ProtocolError
 from icloudfs.state.catalogue import StoredZone
 from icloudfs.sync.books import Books
 from icloudfs.sync.refusals import ALBUMS, folder_part
 
-_MOST_FOLDERS = 10_000
+MOST_FOLDERS = 10_000
 """Of one library; folders without end are a mistake."""
 
 
 async def albums_below(books: Books, zone: StoredZone, top: str | None = None) -> list[Album]:
     """Every album and folder of a zone, or those in one folder, folders before what is in them.
 
-    What is in a folder that is refused is left out; that is noted. Raises what the photo service raises if
-    nothing else is answered either.
+    What is in a folder that is refused, or in one beyond ``MOST_FOLDERS``, is left out; that is noted. Raises
+    what the photo service raises if nothing else is answered either.
     """
     parts = books.refusals.of_zone(zone.zone)
     found: dict[str, Album] = {}
     folders: list[tuple[str | None, str]] = [(top, "")]
-    for _ in range(_MOST_FOLDERS):
-        if not folders:
-            return list(found.values())
+    asked = 0
+    while folders:
+        asked += 1
+        if asked > MOST_FOLDERS:
+            # What was given is right all the same, and what was not is asked for again.
+            error = ZoneError(ZoneProblem.TRANSIENT, NO_END, "there are folders without end")
+            await parts.note(ALBUMS if top is None else folder_part(top), error)
+            break
         name, title = folders.pop()
         part = ALBUMS if name is None else folder_part(name)
         inside = await parts.ask(
@@ -44,7 +49,7 @@ async def albums_below(books: Books, zone: StoredZone, top: str | None = None) -
         new = [album for album in albums if album.name not in found]
         found |= {album.name: album for album in new}
         folders += [(album.name, album.title) for album in new if album.kind == FOLDER]
-    raise ProtocolError(f"The folders of {zone.zone.name} do not end.")
+    return list(found.values())
 
 
 async def _albums_in(

@@ -13,13 +13,14 @@ from functools import partial
 
 import apsw
 
-from icloudfs.apple import ZoneChanges
+from icloudfs.apple import ZoneChanges, ZoneError, ZoneProblem
+from icloudfs.apple.course import Course
 from icloudfs.apple.decode import RELATION_KEYS
 from icloudfs.apple.records import Record, Refused, Relation
 from icloudfs.state import catalogue, metadata
 from icloudfs.state.catalogue import StoredZone
 from icloudfs.sync.books import Books
-from icloudfs.sync.changes import MOST_PAGES, MOST_PAGES_WITHOUT_PROGRESS, needs_listing
+from icloudfs.sync.changes import MOST_PAGES_WITHOUT_PROGRESS, needs_listing
 from icloudfs.sync.refusals import HISTORY
 
 log = logging.getLogger(__name__)
@@ -36,12 +37,11 @@ async def read(books: Books, zone: StoredZone) -> bool:
     key = metadata.relations_token_key(zone.zone.name)
     token = metadata.get(books.database.reader, key) or ""
     log.info("%s: reading its history for photos of other libraries in its albums", zone.zone.name)
-    idle = 0
-    for _ in range(MOST_PAGES):
+    course = Course(token, patience=MOST_PAGES_WITHOUT_PROGRESS)
+    while True:
         page = await _page(books, zone, token)
         if page is None:
             return False
-        idle = 0 if page.token and page.token != token else idle + 1
         token = page.token or token
         relations = tuple(record for record in page.records if _is_of_a_relation(record))
         then = partial(_note, zone=zone, token=token, ended=not page.more_coming)
@@ -49,10 +49,10 @@ async def read(books: Books, zone: StoredZone) -> bool:
         if not page.more_coming:
             await books.refusals.of_zone(zone.zone).settle(HISTORY)
             return True
-        if idle > MOST_PAGES_WITHOUT_PROGRESS:
-            break
-    log.warning("%s: its history does not end", zone.zone.name)
-    return False
+        if trouble := course.trouble(token, [record.name for record in page.records]):
+            error = ZoneError(ZoneProblem.TRANSIENT, trouble, "it does not end")
+            await books.refusals.of_zone(zone.zone).note(HISTORY, error)
+            return False
 
 
 async def read_again(books: Books, zone: StoredZone) -> None:

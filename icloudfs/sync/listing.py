@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 
 import apsw
@@ -84,15 +84,39 @@ _WORKERS = 2
 Job = Callable[[], Awaitable[object]]
 
 
+class _Jobs:
+    """Jobs in their order. A page of a list is made one when it is its turn: a count may promise a million."""
+
+    def __init__(self) -> None:
+        self._lots: deque[Iterator[Job]] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._lots)
+
+    def add(self, job: Job) -> None:
+        self.add_all(iter([job]))
+
+    def add_all(self, jobs: Iterator[Job]) -> None:
+        self._lots.append(jobs)
+
+    def next(self) -> Job | None:
+        """The next one; None if there is none."""
+        while self._lots:
+            if (job := next(self._lots[0], None)) is not None:
+                return job
+            self._lots.popleft()
+        return None
+
+
 class Listing:
     """One zone's listing, from whatever point an earlier one had reached."""
 
     def __init__(self, books: Books, zone: StoredZone) -> None:
         self._books = books
         self._zone = zone
-        self._jobs: deque[Job] = deque()
+        self._jobs = _Jobs()
         """Pages of photos, and what plans them."""
-        self._member_jobs: deque[Job] = deque()
+        self._member_jobs = _Jobs()
         """Pages of albums' members, in turn with those of photos: a photo whose albums are known
         before it comes is placed once."""
         self._members_next = True
@@ -139,17 +163,17 @@ class Listing:
         due = [refusal.part.part for refusal in self._parts.due()]
         for part in due:
             if (index := index_of(part)) is not None:
-                self._jobs.append(partial(self._list_page, index, 0, 0))
+                self._jobs.add(partial(self._list_page, index, 0, 0))
             elif part == ALBUMS:
-                self._jobs.append(self._list_albums)
+                self._jobs.add(self._list_albums)
             elif (folder := folder_of(part)) is not None:
-                self._jobs.append(partial(self._list_albums, folder))
+                self._jobs.add(partial(self._list_albums, folder))
             elif (album := album_of(part)) is not None:
-                self._member_jobs.append(partial(self._list_members, album, None))
+                self._member_jobs.add(partial(self._list_members, album, None))
             elif part == INDEXING:
-                self._jobs.append(partial(indexing.note_state, self._books, self._zone))
+                self._jobs.add(partial(indexing.note_state, self._books, self._zone))
             elif part == COUNTS:
-                self._jobs.append(partial(self._counts, [index.count for index in _INDEXES]))
+                self._jobs.add(partial(self._counts, [index.count for index in _INDEXES]))
         if not self._jobs and not self._member_jobs:
             return
         await self._work()
@@ -188,7 +212,7 @@ class Listing:
         self._done = 0
         if 0 not in self._ranks_of(Index.ALL.listing):
             await self._list_page(Index.ALL, 0, counts.get(Index.ALL.count, 0))
-        self._jobs.append(self._list_albums)
+        self._jobs.add(self._list_albums)
         for index in _INDEXES:
             self._plan_index(index, counts.get(index.count, 0))
         await self._work()
@@ -219,15 +243,19 @@ class Listing:
             self._refused.add(index)  # an earlier, interrupted run was told so
             return
         done = self._ranks_of(_list_name(index))
+        self._done += PAGE_ASSETS * len(done)
+        self._jobs.add_all(self._pages_of(index, count, done))
+
+    def _pages_of(self, index: Index, count: int, done: set[int]) -> Iterator[Job]:
         ranks = range(0, min(max(count, 1), _MOST_PLANNED * PAGE_ASSETS), PAGE_ASSETS)
         for rank in ranks:
-            if rank in done:
-                self._done += PAGE_ASSETS
-            else:
-                self._jobs.append(partial(self._list_page, index, rank, count))
+            if self._tails[_list_name(index)].leads_nowhere:
+                return
+            if rank not in done:
+                yield partial(self._list_page, index, rank, count)
         if ranks[-1] in done and not self._ranks_of(_end_of(_list_name(index))):
             # The count was larger when that page was stored, which did not look behind itself.
-            self._jobs.append(partial(self._list_page, index, ranks[-1] + PAGE_ASSETS, count))
+            yield partial(self._list_page, index, ranks[-1] + PAGE_ASSETS, count)
 
     async def _list_page(self, index: Index, rank: int, count: int, *, sure: bool = False) -> None:
         """The positions that a page should hold; of the last one all that are behind it, too: the count
@@ -240,6 +268,7 @@ class Listing:
         async def store(page: Page, complete: bool) -> None:
             nonlocal very_first
             keep_token, very_first = very_first, False
+            self._tails[_list_name(index)].take(page.records)
 
             def then(connection: apsw.Connection) -> None:
                 if keep_token:
@@ -333,9 +362,7 @@ class Listing:
         one, other = self._jobs, self._member_jobs
         if self._members_next:
             one, other = other, one
-        if one:
-            return one.popleft()
-        return other.popleft() if other else None
+        return one.next() or other.next()
 
     # -- albums --------------------------------------------------------------------------------
 
@@ -355,7 +382,7 @@ class Listing:
         for album in albums:
             count = counts.get(member_count_id(album))
             if count != 0:
-                self._member_jobs.append(partial(self._list_members, album, count))
+                self._member_jobs.add(partial(self._list_members, album, count))
 
     async def _list_members(self, album: str, count: int | None) -> None:
         """The first page of an album's members; it plans the others by its own size."""
@@ -369,11 +396,17 @@ class Listing:
         most = min(max(count or 0, length + 1), _MOST_PLANNED * length)
         ranks = range(length, most, length)
         done = self._ranks_of(_member_list(album))
-        for rank in ranks:
-            if rank not in done or (rank == ranks[-1] and not ended):
-                end = min(rank + length, max(count or 0, rank + 1))
-                last = rank == ranks[-1]
-                self._member_jobs.append(partial(self._store_members, album, rank, end, last=last))
+
+        def pages() -> Iterator[Job]:
+            for rank in ranks:
+                if self._tails[_member_list(album)].leads_nowhere:
+                    return
+                if rank not in done or (rank == ranks[-1] and not ended):
+                    end = min(rank + length, max(count or 0, rank + 1))
+                    last = rank == ranks[-1]
+                    yield partial(self._store_members, album, rank, end, last=last)
+
+        self._member_jobs.add_all(pages())
 
     def _members_here(self, album: str) -> int:
         row = self._books.database.reader.execute(
@@ -393,6 +426,8 @@ class Listing:
             return None
 
         async def store(page: Page, complete: bool) -> None:
+            self._tails[name].take(page.records)
+
             def then(connection: apsw.Connection) -> None:
                 if complete:
                     catalogue.note_listed(connection, self._zone.id, name, start)

@@ -16,6 +16,7 @@ import apsw
 import msgspec
 
 from icloudfs.apple import Index
+from icloudfs.apple.course import Course, Given
 from icloudfs.apple.decode import Page
 from icloudfs.apple.records import Asset, Record, Refused, Relation
 from icloudfs.apple.wire import PAGE_ASSETS, PAGE_RECORDS
@@ -30,7 +31,11 @@ _MOST_PAGES = 10_000
 """Of one stretch of a list: a million photos. One that does not end is a mistake."""
 
 _MOST_IDLE = 50
-"""Pages in a row that bring nothing new, each with a marker that leads on."""
+"""Pages in a row of one stretch that bring nothing new: its end, or an error where a marker leads on."""
+
+MOST_STALE = 10
+"""Pages in a row that bring nothing which the list had not given before: it goes round, or does not heed where
+a page is to begin. Photos that come while one reads push some to the next page; a hundred push a whole one."""
 
 MOST_EMPTY = 10
 """Pages in a row that give nothing, without a marker: a thousand photos. What a count promises beyond that is
@@ -53,7 +58,7 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class Tail:
-    """One list's empty pages: which were read only once, what makes them believed, and when to stop."""
+    """One list's pages that give nothing: which were read once, what makes them believed, and when to stop."""
 
     def __init__(self) -> None:
         self._furthest = -1
@@ -62,11 +67,19 @@ class Tail:
         self._doubtful: dict[int, Callable[[], Awaitable[object]]] = {}
         self._empty: set[int] = set()
         """Where pages begin that gave nothing, with none behind them that gave something."""
+        self._given = Given()
+        self._stale = 0
 
     @property
     def leads_nowhere(self) -> bool:
-        """Whether the list gave nothing for so long that the rest is not asked for."""
-        return len(self._empty) >= MOST_EMPTY
+        """Whether the list gave nothing, or nothing new, for so long that the rest is not asked for."""
+        return len(self._empty) >= MOST_EMPTY or self._stale >= MOST_STALE
+
+    def take(self, records: Sequence[Record]) -> None:
+        """A page of the list was given."""
+        if records:
+            names = [record.name for record in records]
+            self._stale = 0 if self._given.has_news(names) else self._stale + 1
 
     def note(self, rank: int, found: Found, again: Callable[[], Awaitable[object]]) -> None:
         """What reading the page at ``rank`` came to; ``again`` reads it twice, and notes it anew."""
@@ -117,12 +130,14 @@ class List(msgspec.Struct, frozen=True):
         """Read the positions from ``start`` up to ``end``.
 
         ``beyond``: and those behind the end, as long as there are any: a short page is the last one,
-        unless fewer than ``wanted`` positions were found; then an empty one is. ``store`` is given each
+        unless fewer than ``wanted`` positions were found; then an empty one is. So are pages that bring
+        nothing new. Raises ProtocolError where markers lead on for ever. ``store`` is given each
         page, and whether it was the last one. Unless ``sure``, a stretch that has nothing is not read
         twice, and ``store`` is not told of its end.
         """
         rank, at, marker, idle, empty, found = start, start, "", 0, 0, 0
         seen: set[str] = set()
+        course = Course(patience=_MOST_PAGES, most_empty=_MOST_PAGES)
         for _ in range(_MOST_PAGES):
             page = await self.ask(rank, marker)
             twice = sure or found > 0
@@ -134,8 +149,10 @@ class List(msgspec.Struct, frozen=True):
             seen.update(record.name for record in page.records)
             found += news
             idle = 0 if news else idle + 1
-            following = page.marker if page.marker != marker and idle <= _MOST_IDLE else ""
-            at += length
+            following = page.marker if page.marker != marker else ""
+            if following and (course.trouble(following) or idle > _MOST_IDLE):
+                raise ProtocolError("One of iCloud's lists leads on and does not end.")
+            at = at + length if idle <= _MOST_IDLE else max(at, end)
             if at < end:
                 last = False
                 if not length and not following:

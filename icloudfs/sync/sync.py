@@ -17,6 +17,8 @@ import apsw
 import trio
 
 from icloudfs.apple import CloudKitError, ICloud, Photos, ZoneGone, is_library
+from icloudfs.apple.cloudkit import MOST_ZONES
+from icloudfs.apple.course import Course
 from icloudfs.apple.records import Area, Zone
 from icloudfs.apple.wire import PRIMARY_ZONE
 from icloudfs.errors import IcloudfsError, NoPhotos, ProtocolError, one_error
@@ -42,6 +44,8 @@ _AREAS: tuple[Area, ...] = ("private", "shared")
 _REMOVED_A_TRANSACTION = 500
 _MOST_PAGES = 1000
 """Of what changed in an area."""
+MOST_LIBRARIES = 100
+"""Of one area; an account has one of its own, and perhaps a shared one."""
 _ALL_ZONES_EVERY = 86_400_000
 """Milliseconds between two looks at all zones of an area, changed or not."""
 
@@ -245,7 +249,8 @@ class Sync:
         changed: dict[str, Zone] = {}
         gone: dict[str, Zone] = {}
         token = since
-        for _ in range(_MOST_PAGES):
+        course = Course(since, most=_MOST_PAGES)
+        while True:
             async with books.requests:
                 answer = await books.photos.database_changes(area, token)
             for found in answer.zones:
@@ -254,12 +259,13 @@ class Sync:
                 (gone if found.deleted else changed)[found.zone.name] = found.zone
             if not answer.more_coming:
                 break
-            if answer.token == token:
-                raise ProtocolError(f"What changed in the {area} area does not end.")
+            trouble = course.trouble(answer.token, [z.zone.name for z in answer.zones])
+            if trouble or len(changed) + len(gone) > MOST_ZONES:
+                raise ProtocolError(f"What changed in the {area} area does not end ({trouble}).")
             token = answer.token
-        else:
-            raise ProtocolError(f"What changed in the {area} area does not end.")
         libraries = [zone for zone in changed.values() if is_library(zone.name)]
+        if len(libraries) > MOST_LIBRARIES:
+            raise ProtocolError(f"iCloud names {len(libraries)} libraries, which cannot be meant.")
         return _Changed(libraries, list(gone.values()), answer.token, complete=not since)
 
     async def _stored_zones(self, books: Books, area: Area, answer: _Changed) -> list[StoredZone]:
