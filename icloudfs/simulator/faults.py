@@ -7,6 +7,7 @@ made. Both are listed in FAULTS.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -45,11 +46,13 @@ FAULTS: dict[str, str] = {
     "partial": "query, changes, lookup: records (one `record`, one `type`) with the fields to `keep`, or none",
     "missing-url": "query, changes, lookup: no downloadURL",
     "missing-filename": "query, changes, lookup: no filenameEnc",
-    "count": "query: counts are wrong `by` so many, and by so many `percent`",
+    "count": "query: counts are wrong `by` so many, and by so many `percent`; or `told` as a number, as null,"
+    " absent, refused, or nothing",
     "gap": "query: `length` (100) positions of a list from `at` (100) on give nothing",
     "blank-token": "query, changes: the sync token is blank",
     "short-page": "query: a page of a list has `positions` (40) at most",
-    "reject-token": "changes: `code` (BAD_REQUEST) in every zone that sent a token",
+    "reject-token": "changes: `code` (BAD_REQUEST), `reason` in each zone that sent a token, or as the whole"
+    " answer, with a `status`",
     "empty-page": "changes: no records, the same token, moreComing",
     "split": "changes: pages end between a master and its asset",
     "asset-only": "changes: masters are left out",
@@ -66,8 +69,25 @@ WAYS: dict[str, str] = {
     "html": "HTTP 200 with an HTML page",
     "nothing": "HTTP 200 without a body",
     "silence": "the connection is closed without an answer",
+    "bad-value": "the true answer, a `value` of BAD_VALUES for the first of its values (or first `key`)",
+    "bad-name": "the same, for the name of its first record, or of its first zone",
+    "bad-token": "the same, for its sync token",
 }
 """Wrong answers that are no status; any three digits are one."""
+
+BAD_VALUES: dict[str, bytes] = {
+    "no number": b"NaN",
+    "lone surrogate": b'"\\ud83d IMG"',
+    "other half": b'"\\ude00"',
+    "control": b'"IMG\x01\n.JPG"',
+    "escape": b'"\\x41"',
+    "no UTF-8": b'"IMG \xff\xfe"',
+    "overflow": b"1e999",
+    "digits": b"9" * 5000,
+    "nesting": b"[" * 20_000 + b"]" * 20_000,
+    "nested objects": b'{"value":' * 5000 + b"1" + b"}" * 5000,
+}
+"""What no strict reader takes for a value, as it is on the wire."""
 
 _LISTS = ("records", "zones", "batch", "albums")
 
@@ -304,6 +324,8 @@ def answered(fault: Fault, truth: Response) -> Response:
             return Response(200)
         case "silence":
             return Response(delivery=Delivery(no_answer=True))
+        case "bad-value" | "bad-name" | "bad-token":
+            return _with_bad_value(truth, _KEYS[way], fault.details)
     return _refusal(int(way), fault.details)
 
 
@@ -333,6 +355,37 @@ def _without_list(truth: Response, way: str) -> Response:
         if way != "no-list":
             answer |= {key: None if way == "null-list" else [] for key in lists}
     return json_response(answer, truth.status)
+
+
+_KEYS = {
+    "bad-value": ("value",),
+    "bad-name": ("recordName", "zoneName"),
+    "bad-token": ("syncToken",),
+}
+_MARK = "the place of the bad value"
+
+
+def _with_bad_value(truth: Response, keys: Sequence[str], details: Json) -> Response:
+    """``value`` in the place of the first value that has one of the keys, or the ``key`` that is named. An
+    answer without any stays true."""
+    try:
+        answer = msgspec.json.decode(truth.body)
+    except msgspec.DecodeError:
+        return truth
+    wanted = (details["key"],) if "key" in details else keys
+    if not any(_replace_first(answer, key) for key in wanted):
+        return truth
+    bad = BAD_VALUES[str(details.get("value", "no number"))]
+    body = msgspec.json.encode(answer).replace(f'"{_MARK}"'.encode(), bad)
+    return Response(truth.status, truth.headers, body)
+
+
+def _replace_first(part: Any, key: str) -> bool:
+    if isinstance(part, dict) and key in part:
+        part[key] = _MARK
+        return True
+    inner = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+    return any(_replace_first(one, key) for one in inner)
 
 
 def _answer(fault: Fault) -> Response:

@@ -15,11 +15,16 @@ import apsw
 
 from icloudfs.apple import ZoneChanges
 from icloudfs.apple.decode import RELATION_KEYS
-from icloudfs.apple.records import Record, Refused, Relation
+from icloudfs.apple.records import Record, Refused, Relation, has_nameless
 from icloudfs.state import catalogue, metadata
 from icloudfs.state.catalogue import StoredZone
 from icloudfs.sync.books import Books
-from icloudfs.sync.changes import MOST_PAGES, MOST_PAGES_WITHOUT_PROGRESS, needs_listing
+from icloudfs.sync.changes import (
+    MOST_PAGES,
+    MOST_PAGES_WITHOUT_PROGRESS,
+    NAMELESS,
+    needs_listing,
+)
 from icloudfs.sync.refusals import HISTORY
 
 log = logging.getLogger(__name__)
@@ -32,11 +37,13 @@ def may_be_missing(connection: apsw.Connection, zone: StoredZone) -> bool:
 
 
 async def read(books: Books, zone: StoredZone) -> bool:
-    """Read the zone's history for relations, to its end. False if iCloud refuses it: a later run goes on."""
+    """Read the zone's history for relations, to its end. False if iCloud refuses it, or a record of it has no
+    name that can be found: a later run goes on, from before that."""
+    parts = books.refusals.of_zone(zone.zone)
     key = metadata.relations_token_key(zone.zone.name)
     token = metadata.get(books.database.reader, key) or ""
     log.info("%s: reading its history for photos of other libraries in its albums", zone.zone.name)
-    idle = 0
+    idle, whole = 0, True
     for _ in range(MOST_PAGES):
         page = await _page(books, zone, token)
         if page is None:
@@ -44,11 +51,15 @@ async def read(books: Books, zone: StoredZone) -> bool:
         idle = 0 if page.token and page.token != token else idle + 1
         token = page.token or token
         relations = tuple(record for record in page.records if _is_of_a_relation(record))
+        if whole and has_nameless(page.records):
+            whole = False
+            await parts.note(HISTORY, NAMELESS)
         then = partial(_note, zone=zone, token=token, ended=not page.more_coming)
-        await books.store(zone, relations, partial(then, now=books.tree.clock()))
+        now = books.tree.clock()
+        await books.store(zone, relations, partial(then, now=now) if whole else None)
         if not page.more_coming:
-            await books.refusals.of_zone(zone.zone).settle(HISTORY)
-            return True
+            await parts.settle(HISTORY)
+            return whole
         if idle > MOST_PAGES_WITHOUT_PROGRESS:
             break
     log.warning("%s: its history does not end", zone.zone.name)

@@ -16,7 +16,16 @@ from typing import NamedTuple
 import apsw
 import trio
 
-from icloudfs.apple import CloudKitError, ICloud, Photos, ZoneGone, is_library
+from icloudfs.apple import (
+    CloudKitError,
+    ICloud,
+    Photos,
+    ZoneError,
+    ZoneGone,
+    ZoneProblem,
+    is_library,
+)
+from icloudfs.apple.decode import UNREADABLE
 from icloudfs.apple.records import Area, Zone
 from icloudfs.apple.wire import PRIMARY_ZONE
 from icloudfs.errors import IcloudfsError, NoPhotos, ProtocolError, one_error
@@ -194,7 +203,8 @@ class Sync:
     async def _changed_zones(self, books: Books, area: Area) -> _Changed | None:
         """What changed in an area since its token; None if this account was never given the area.
 
-        Where iCloud refuses to say what changed, every library that is known is looked at.
+        Where iCloud refuses to say what changed, or names not all of it, every library that is known is
+        looked at.
         """
         parts = books.refusals.of_area(area)
         known = any(z.zone.area == area for z in catalogue.zones(self._database.reader))
@@ -203,17 +213,21 @@ class Sync:
         never_given = area == "shared" and not known and not token
         look = partial(self._since, books, area, token)
         answer = await parts.ask(LIBRARIES, look, harmless=never_given)
-        if answer is not None:
+        if answer is not None and answer.whole:
             await parts.settle(LIBRARIES)
             await parts.settle(LIBRARY_NAMES)
             return answer
+        if answer is not None:
+            await parts.note(LIBRARIES, _NAMELESS)
         names = await parts.ask(
             LIBRARY_NAMES, partial(_libraries, books, area), harmless=never_given
         )
         await parts.settle(LIBRARY_NAMES)
         if never_given and not names:
             return None
-        return _Changed(list(names or ()), [], "", complete=True)
+        found, gone = (answer.zones, answer.gone) if answer is not None else ([], [])
+        libraries = {zone.name: zone for zone in (*found, *(names or ()))}
+        return _Changed(list(libraries.values()), gone, "", complete=True)
 
     async def _since(self, books: Books, area: Area, token: str) -> _Changed:
         """What changed since a token; or everything, where that is refused and once a day."""
@@ -232,7 +246,9 @@ class Sync:
             # would be heard of again only when it changes.
             second = await self._all_pages(books, area, "")
             named = {zone.name: zone for zone in (*second.zones, *answer.zones)}
-            answer = answer._replace(zones=list(named.values()))
+            whole = answer.whole and second.whole
+            token = answer.token if whole else ""
+            answer = answer._replace(zones=list(named.values()), token=token, whole=whole)
         return answer
 
     def _is_time_for_all(self, area: Area) -> bool:
@@ -244,7 +260,7 @@ class Sync:
     async def _all_pages(self, books: Books, area: Area, since: str) -> _Changed:
         changed: dict[str, Zone] = {}
         gone: dict[str, Zone] = {}
-        token = since
+        token, whole = since, True
         for _ in range(_MOST_PAGES):
             async with books.requests:
                 answer = await books.photos.database_changes(area, token)
@@ -252,6 +268,7 @@ class Sync:
                 changed.pop(found.zone.name, None)
                 gone.pop(found.zone.name, None)
                 (gone if found.deleted else changed)[found.zone.name] = found.zone
+            whole = whole and answer.whole
             if not answer.more_coming:
                 break
             if answer.token == token:
@@ -260,7 +277,13 @@ class Sync:
         else:
             raise ProtocolError(f"What changed in the {area} area does not end.")
         libraries = [zone for zone in changed.values() if is_library(zone.name)]
-        return _Changed(libraries, list(gone.values()), answer.token, complete=not since)
+        return _Changed(
+            libraries,
+            list(gone.values()),
+            answer.token if whole else "",
+            complete=not since,
+            whole=whole,
+        )
 
     async def _stored_zones(self, books: Books, area: Area, answer: _Changed) -> list[StoredZone]:
         """The rows of the changed zones, of those with a listing still to be done, and of those whose changes
@@ -429,6 +452,9 @@ async def _libraries(books: Books, area: Area) -> tuple[Zone, ...]:
         return await books.photos.zones(area)
 
 
+_NAMELESS = ZoneError(ZoneProblem.TRANSIENT, UNREADABLE, "a library came whose name cannot be read")
+
+
 class _Changed(NamedTuple):
     """What ``changes/database`` says of an area."""
 
@@ -438,6 +464,8 @@ class _Changed(NamedTuple):
     token: str
     complete: bool
     """Every zone that there is was named, not only what changed."""
+    whole: bool = True
+    """No zone came without a name."""
 
 
 async def demand_photos(photos: Photos) -> None:

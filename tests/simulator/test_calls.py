@@ -110,6 +110,8 @@ async def test_every_way(browser: Browser, sim: Simulator, way: str) -> None:
                 assert list(answer.json()) == ["error"]
             case "html":
                 assert b"<html>" in answer.content
+            case "bad-value" | "bad-name" | "bad-token":
+                assert answer.content.count(b":NaN") == 1
             case _:
                 assert answer.content == b""
     assert (await send(browser)).json() == truth  # the third time it is right again
