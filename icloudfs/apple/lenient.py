@@ -64,6 +64,19 @@ def has_broken(value: object) -> bool:
     return value is BROKEN
 
 
+def pruned(value: Any, levels: int = DEEPEST) -> Any:
+    """The same without what is BROKEN, or nested so deep that whoever goes down would not come back."""
+    if not levels:
+        return None
+    match value:
+        case dict():
+            kept = ((key, part) for key, part in value.items() if part is not BROKEN)
+            return {key: pruned(part, levels - 1) for key, part in kept}
+        case list():
+            return [pruned(part, levels - 1) for part in value if part is not BROKEN]
+    return value
+
+
 class _Reader:
     def __init__(self, text: bytes, unread: Container[str]) -> None:
         self._text = text

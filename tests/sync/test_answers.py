@@ -37,7 +37,7 @@ HEALED_LATER = "changes/database", "empty-list"
 """That nothing changed is what nearly every answer says. What one such answer kept back comes with the next
 change of its library, as the end of the test shows, or within a day (test_refusals)."""
 
-BAD = ("bad-value", "bad-name", "bad-token")
+BAD = ("bad-value", "bad-name", "bad-token", "bad-cookie", "bad-headers")
 """A value that cannot be read costs a field, a record or nothing, and need not cost the part."""
 
 ALBUMS, LISTED_APART = (View.ALBUMS,), (View.HIDDEN, View.DELETED, View.BURSTS)
