@@ -553,7 +553,8 @@ def _options(answer: Answer) -> dict[str, Any]:
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 continue
             if isinstance(inner, dict):
-                return lenient.pruned(inner)
+                offered: dict[str, Any] = lenient.pruned(inner)
+                return offered
     raise ProtocolError("Apple's offer of ways to get a code is in an unknown form.")
 
 

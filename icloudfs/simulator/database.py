@@ -478,6 +478,9 @@ class CloudKit:
         if self._faults.strike("missing-url", kind, path=path):
             for record in records:
                 _drop_urls(record)
+        if (wrong := self._faults.strike("wrong-url", kind, path=path)) is not None:
+            for record in records:
+                _set_urls(record, str(wrong.details["url"]))
         if self._faults.strike("missing-filename", kind, path=path):
             for record in records:
                 record.get("fields", {}).pop("filenameEnc", None)
@@ -498,6 +501,12 @@ def _refused(name: str, code: str) -> Json:
     if code:
         return {"recordName": name, "serverErrorCode": code, "reason": _CLOSED}
     return {"recordName": name, "serverErrorCode": "NOT_FOUND", "reason": "Record not found"}
+
+
+def _set_urls(record: Json, url: str) -> None:
+    for field in record.get("fields", {}).values():
+        if field["type"] == "ASSETID":
+            field["value"]["downloadURL"] = url
 
 
 def _drop_urls(record: Json) -> None:

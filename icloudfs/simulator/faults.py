@@ -45,6 +45,7 @@ FAULTS: dict[str, str] = {
     "orphans": "query: the first `count` masters are left out",
     "partial": "query, changes, lookup: records (one `record`, one `type`) with the fields to `keep`, or none",
     "missing-url": "query, changes, lookup: no downloadURL",
+    "wrong-url": "query, changes, lookup: `url` for every downloadURL",
     "missing-filename": "query, changes, lookup: no filenameEnc",
     "count": "query: counts are wrong `by` so many, and by so many `percent`; or `told` as a number, as null,"
     " absent, refused, or nothing",
