@@ -85,6 +85,7 @@ async def test_only_that_call_is_answered_wrongly(
         assert (await send(browser)).status_code == (404 if other == name else 200)
 
 
+@pytest.mark.filterwarnings("ignore:http.cookiejar bug")
 @pytest.mark.parametrize("way", [*STATUSES, *WAYS])
 async def test_every_way(browser: Browser, sim: Simulator, way: str) -> None:
     send = CALLS["counts"]
