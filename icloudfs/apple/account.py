@@ -291,7 +291,7 @@ async def _consented(
 def _expiry(state: dict[str, Any]) -> int:
     """``deviceConsentForPCSExpiry`` in ms since the epoch, which Apple may count in seconds; or 0."""
     found = state.get("deviceConsentForPCSExpiry")
-    if isinstance(found, bool) or not isinstance(found, int | float) or found <= 0:
+    if isinstance(found, bool) or not isinstance(found, int | float) or not 0 < found < 1e15:
         return 0
     return int(found if found > 1e11 else 1000 * found)
 

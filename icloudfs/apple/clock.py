@@ -27,7 +27,7 @@ def seconds_off(headers: Mapping[str, str]) -> int | None:
     """How far this clock is ahead of an answer's ``Date``; 0 within LIMIT, None without a date."""
     try:
         told = email.utils.parsedate_to_datetime(headers["Date"]).timestamp()
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None
     off = round(time.time() - told)
     return off if abs(off) > LIMIT else 0

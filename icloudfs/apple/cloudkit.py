@@ -8,7 +8,7 @@ follows pages. How a call survives throttling and an expired session is not deci
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum, StrEnum
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
@@ -135,6 +135,9 @@ class DatabaseChanges(msgspec.Struct, frozen=True):
     token: str
     """For the next ``database_changes`` of this area; it changes even when nothing changed."""
     more_coming: bool = False
+    whole: bool = True
+    """Every zone came with its name. Else the token, which stands for the nameless one as well, is not to be
+    kept."""
 
 
 class _Names(NamedTuple):
@@ -241,6 +244,8 @@ class Photos:
                     raise
                 log.info("no shared area: %s", error)
                 break
+            if not all(raw.zone_id.zone_name for raw in page.zones):
+                raise Unreadable("CloudKit's list of libraries has one without a name.")
             found += [_zone(area, raw) for raw in page.zones if not raw.deleted]
             if not page.more_coming:
                 break
@@ -252,11 +257,7 @@ class Photos:
         return tuple(zone for zone in found if is_library(zone.name))
 
     async def database_changes(self, area: Area, token: str = "") -> DatabaseChanges:
-        """Which zones changed since ``token`` (none: all zones). One page.
-
-        A zone that comes without a name is nothing to go by: then the answer has no token, which would
-        stand for that zone as well.
-        """
+        """Which zones changed since ``token`` (none: all zones). One page."""
         body = {"syncToken": token} if token else {}
         page = await self._zones(area, "changes/database", body, in_doubt=not token)
         named = [raw for raw in page.zones if raw.zone_id.zone_name]
@@ -267,8 +268,9 @@ class Photos:
                 )
                 for raw in named
             ),
-            token=decode.token(page.sync_token) if len(named) == len(page.zones) else "",
-            more_coming=bool(page.more_coming),
+            token=decode.token(page.sync_token),
+            more_coming=bool(page.zones if page.more_coming is None else page.more_coming),
+            whole=len(named) == len(page.zones),
         )
 
     async def zone_changes(
@@ -281,22 +283,52 @@ class Photos:
 
         A zone whose request failed has an ``error``; the others are good all the same. A zone
         that the answer leaves out, or without its list of records, is reported as TRANSIENT. If the
-        whole call is refused for a bad token, each zone is asked for by itself.
+        whole call is refused as it is for a bad token, each zone is asked for by itself. Where what is
+        said may be of the token or of anything else, it is the token if the zone is given without one.
         """
         wanted = dict(zones)
         body = {"zones": [_changes_request(zone, token, keys) for zone, token in wanted.items()]}
         try:
             page = await self._zones(area, "changes/zone", body)
         except CloudKitError as error:
-            if not _is_of_a_token(error) or not any(wanted.values()):
+            if not _may_be_of_a_token(error) or not any(wanted.values()):
                 raise
-            if len(wanted) == 1:
-                refused = ZoneError(ZoneProblem.BAD_TOKEN, error.code, error.reason)
-                return tuple(ZoneChanges(zone, error=refused) for zone in wanted)
-            alone = [await self.zone_changes(area, [one], keys) for one in wanted.items()]
-            return tuple(changes for found in alone for changes in found)
+            if len(wanted) > 1:
+                alone = [await self.zone_changes(area, [one], keys) for one in wanted.items()]
+                return tuple(changes for found in alone for changes in found)
+            (zone,) = wanted
+            if not _is_of_a_token(error) and not await self._is_given_without_token(zone):
+                raise
+            code = error.code or f"HTTP {error.status}"
+            refused = ZoneError(ZoneProblem.BAD_TOKEN, code, error.reason)
+            return (ZoneChanges(zone, error=refused),)
         answered = {raw.zone_id.zone_name: raw for raw in page.zones}
-        return tuple([await _changes(zone, answered.get(zone.name)) for zone in wanted])
+        found = [await _changes(zone, answered.get(zone.name)) for zone in wanted]
+        return tuple([await self._judged(changes, wanted[changes.zone]) for changes in found])
+
+    async def _judged(self, changes: ZoneChanges, token: str) -> ZoneChanges:
+        """The same, its error that of the token where a code that may mean anything means that."""
+        error = changes.error
+        if error is None or not token or error.code not in _MAY_BE_OF_A_TOKEN:
+            return changes
+        if not await self._is_given_without_token(changes.zone):
+            return changes
+        error = msgspec.structs.replace(error, problem=ZoneProblem.BAD_TOKEN)
+        return msgspec.structs.replace(changes, error=error)
+
+    async def _is_given_without_token(self, zone: Zone) -> bool:
+        """Raises ZoneGone."""
+        body = {"zones": [_changes_request(zone, "", ())]}
+        try:
+            page = await self._zones(zone.area, "changes/zone", body)
+        except ZoneGone:
+            raise
+        except CloudKitError:
+            return False
+        return any(
+            raw.zone_id.zone_name == zone.name and not raw.error and raw.records is not None
+            for raw in page.zones
+        )
 
     async def list_page(
         self,
@@ -320,11 +352,20 @@ class Photos:
             zone, index.listing, start_rank, direction, filters, limit, keys, marker
         )
 
-    async def members(self, zone: Zone, album: str, start_rank: int, marker: str = "") -> Page:
+    async def members(
+        self,
+        zone: Zone,
+        album: str,
+        start_rank: int,
+        marker: str = "",
+        *,
+        in_doubt: bool = True,
+    ) -> Page:
         """One page of an album's relations, which is all that ``records`` holds (with Refused).
 
         Apple sends their masters and assets along, so that a page holds 66 photos; without their
-        fields those say nothing, and they are dropped here. Go on as with ``list_page``.
+        fields those say nothing, and they are dropped here. Go on as with ``list_page``. ``in_doubt``: a
+        first page that is empty is asked for once more.
         """
         page = await self._list(
             zone,
@@ -335,6 +376,7 @@ class Photos:
             wire.PAGE_RECORDS,
             RELATION_KEYS,
             marker,
+            in_doubt=in_doubt,
         )
         relations = tuple(r for r in page.records if isinstance(r, Relation | Refused))
         return msgspec.structs.replace(page, records=relations)
@@ -465,7 +507,8 @@ class Photos:
         if keys is not None:
             body["desiredKeys"] = list(keys)
         page = await self._read(decode.read_page, zone.area, "records/lookup", body)
-        return await _records(page.records)
+        found = await _records(page.records)
+        return [record for record in found if record.name]  # whose place it took is left out
 
     # -- the forms of requests -----------------------------------------------------------------
 
@@ -479,6 +522,8 @@ class Photos:
         limit: int,
         keys: Sequence[str],
         marker: str,
+        *,
+        in_doubt: bool = True,
     ) -> Page:
         query = {
             "filterBy": [
@@ -488,7 +533,7 @@ class Photos:
             ],
             "recordType": listing,
         }
-        in_doubt = start_rank == 0 and not marker
+        in_doubt = in_doubt and start_rank == 0 and not marker
         return await self._query(zone, query, keys, limit=limit, marker=marker, in_doubt=in_doubt)
 
     async def _query(
@@ -529,22 +574,26 @@ class Photos:
         return page
 
     async def _read(
-        self, read: Callable[[bytes], T], area: Area, path: str, body: Mapping[str, Any]
+        self, read: decode.Reader[T], area: Area, path: str, body: Mapping[str, Any]
     ) -> T:
         """The answer to a call, read. Without its list it is asked for once more."""
         try:
-            return await _in_turn(read, await self._caller.database_call(area, path, body))
+            return await _read(read, await self._caller.database_call(area, path, body))
         except Unreadable as error:
             log.info("%s: %s Asking again.", path, error)
         await trio.sleep(_ASKED_AGAIN_AFTER)
-        return await _in_turn(read, await self._caller.database_call(area, path, body))
+        return await _read(read, await self._caller.database_call(area, path, body))
 
 
-async def _in_turn(read: Callable[[bytes], T], body: bytes) -> T:
-    """What is larger than any answer should be is read in a thread, beside the mount."""
+async def _read(read: decode.Reader[T], body: bytes) -> T:
+    """What is larger than any answer should be is read in a thread, beside the mount, and so is one that is not
+    all JSON: that is slow. Raises Unreadable."""
     if len(body) > _LARGEST_AT_ONCE:
         return await trio.to_thread.run_sync(read, body)
-    return read(body)
+    try:
+        return read.strictly(body)
+    except Unreadable:
+        return await trio.to_thread.run_sync(read.leniently, body)
 
 
 def _demand_end(what: str, trouble: str) -> None:
@@ -596,7 +645,7 @@ async def _changes(zone: Zone, raw: decode.RawZone | None) -> ZoneChanges:
         zone,
         records=tuple(await _records(raw.records)),
         token=decode.token(raw.sync_token),
-        more_coming=bool(raw.more_coming),
+        more_coming=bool(raw.records if raw.more_coming is None else raw.more_coming),
     )
 
 
@@ -604,8 +653,11 @@ _ZONE_PROBLEMS = {
     "BAD_REQUEST": ZoneProblem.BAD_TOKEN,
     "SYNC_TOKEN_EXPIRED": ZoneProblem.BAD_TOKEN,
     "INVALID_SYNC_TOKEN": ZoneProblem.BAD_TOKEN,
+    "CHANGE_TOKEN_EXPIRED": ZoneProblem.BAD_TOKEN,
     "ZONE_NOT_FOUND": ZoneProblem.ZONE_GONE,
 }
+_MAY_BE_OF_A_TOKEN = frozenset({"NOT_FOUND", "UNKNOWN_ITEM"})
+"""Codes of a zone that do not tell what it is that there is not."""
 
 
 def _is_of_a_token(error: CloudKitError) -> bool:
@@ -614,6 +666,21 @@ def _is_of_a_token(error: CloudKitError) -> bool:
     if error.code == "BAD_REQUEST":
         return "continuation" in error.reason or "token" in error.reason.lower()
     return error.status == 410 or _ZONE_PROBLEMS.get(error.code) is ZoneProblem.BAD_TOKEN
+
+
+def _may_be_of_a_token(error: CloudKitError) -> bool:
+    """As ``_is_of_a_token``, where only another question can tell."""
+    if isinstance(error, ZoneGone):
+        return False
+    return (
+        _is_of_a_token(error)
+        or error.status in (400, 404)
+        or error.code
+        in (
+            "BAD_REQUEST",
+            *_MAY_BE_OF_A_TOKEN,
+        )
+    )
 
 
 def _zone(area: Area, raw: decode.RawZone) -> Zone:

@@ -178,7 +178,7 @@ def _refuse_status(response: httpx.Response, start: int, stop: int | None) -> No
         case 416:
             raise ContentMismatch(
                 f"iCloud has no bytes {start}–{'' if stop is None else stop} of the content, "
-                f"only {response.headers.get('Content-Range', 'fewer')}."
+                f"only {response.headers.get('Content-Range', 'fewer')[:80]}."
             )
         case _ if status == 429 or status >= 500:
             raise busy(
@@ -196,7 +196,7 @@ def _refuse_disguise(response: httpx.Response) -> None:
         raise ContentMismatch(f"Expected a photo or video, found {kind}.")
     encoding = response.headers.get("Content-Encoding", "identity").lower()
     if encoding != "identity":
-        raise ContentMismatch(f"Expected the content as it is stored, found it as {encoding}.")
+        raise ContentMismatch(f"Expected the content as it is stored, found it as {encoding[:80]}.")
 
 
 def _refuse_page(beginning: bytes) -> None:
@@ -204,12 +204,15 @@ def _refuse_page(beginning: bytes) -> None:
         raise ContentMismatch("Expected a photo or video, found a web page.")
 
 
+_RANGE = re.compile(r"bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18}|\*)")
+
+
 def _partial(response: httpx.Response, start: int, stop: int | None, size: int | None) -> _Body:
     """A 206, whose ``Content-Range`` must be the range that was asked for."""
     stated = response.headers.get("Content-Range", "")
-    match_ = re.fullmatch(r"bytes ([0-9]+)-([0-9]+)/([0-9]+|\*)", stated.strip())
+    match_ = _RANGE.fullmatch(stated.strip())
     if match_ is None:
-        raise ContentMismatch(f"Expected bytes from {start}, found the range {stated!r}.")
+        raise ContentMismatch(f"Expected bytes from {start}, found the range {stated[:80]!r}.")
     first, last = int(match_[1]), int(match_[2])
     total = size if match_[3] == "*" else int(match_[3])
     _check_size(total, size)

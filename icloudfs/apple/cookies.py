@@ -8,6 +8,7 @@ of that right; an empty value, which Apple means as "delete", is handled here.
 from __future__ import annotations
 
 import email.message
+import re
 import time
 import urllib.request
 from collections.abc import Iterable, Sequence
@@ -19,6 +20,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from icloudfs.apple.endpoints import is_loopback
+from icloudfs.apple.wire import is_sendable
 
 MOST = 100
 """Cookies that are kept; Apple sets about thirty."""
@@ -26,6 +28,8 @@ LARGEST = 4096
 """Bytes of one with its attributes, as browsers have it; Apple's have a few hundred."""
 LARGEST_TOGETHER = 64 << 10
 """Bytes of all names and values: they go out with every request."""
+_AGES = re.compile(r"max-age\s*=\s*\S{16}", re.IGNORECASE)
+"""A life that no clock can measure; ``http.cookiejar`` fails of it."""
 
 
 class StoredCookie(msgspec.Struct, frozen=True, repr_omit_defaults=True):
@@ -72,8 +76,7 @@ class Cookies:
 
     def __init__(self, stored: Iterable[StoredCookie] = ()) -> None:
         self._jar = CookieJar(_Policy())
-        for cookie in stored:
-            self._jar.set_cookie(_thawed(cookie))
+        self._put(stored)
 
     def __repr__(self) -> str:
         return f"Cookies({', '.join(sorted(self.names()))})"
@@ -104,16 +107,17 @@ class Cookies:
     def harvest(self, url: str, set_cookies: Iterable[str]) -> bool:
         """Take the ``Set-Cookie`` lines of an answer from ``url``; whether anything changed.
 
-        What is too large is not taken, and nothing new when the jar is full: one that is held is replaced or
-        deleted all the same.
+        What no request can carry, or is too large, is not taken, and nothing new when the jar is full: one that
+        is held is replaced or deleted all the same.
         """
-        lines = [line for line in islice(set_cookies, MOST) if len(line) <= LARGEST]
+        lines = [line for line in islice(set_cookies, MOST) if _is_welcome(line)]
         if not lines:
             return False
         before = self.stored()
         request = urllib.request.Request(url)
-        # The jar asks for info().get_all() and nothing else of a response.
-        self._jar.extract_cookies(_Headers(lines), request)  # type: ignore[arg-type]
+        for line in lines:  # one by one: what the jar does not understand must not cost the others
+            # The jar asks for info().get_all() and nothing else of a response.
+            self._jar.extract_cookies(_Headers([line]), request)  # type: ignore[arg-type]
         self._drop_emptied()
         self._drop_what_is_too_much(before)
         return self.stored() != before
@@ -126,8 +130,13 @@ class Cookies:
     def replace(self, stored: Iterable[StoredCookie]) -> None:
         """Hold exactly these."""
         self._jar.clear()
+        self._put(stored)
+
+    def _put(self, stored: Iterable[StoredCookie]) -> None:
+        """Those that can be sent: an earlier icloudfs kept others as well."""
         for cookie in stored:
-            self._jar.set_cookie(_thawed(cookie))
+            if all(map(is_sendable, (cookie.name, cookie.value, cookie.domain, cookie.path))):
+                self._jar.set_cookie(_thawed(cookie))
 
     def _drop_emptied(self) -> None:
         emptied = [cookie for cookie in self._jar if not (cookie.value or "").strip('"')]
@@ -143,6 +152,10 @@ class Cookies:
                 self._jar.clear(cookie.domain, cookie.path, cookie.name)
 
 
+def _is_welcome(line: str) -> bool:
+    return len(line) <= LARGEST and is_sendable(line) and not _AGES.search(line)
+
+
 def _frozen(cookie: Cookie) -> StoredCookie:
     return StoredCookie(
         name=cookie.name,
@@ -152,8 +165,12 @@ def _frozen(cookie: Cookie) -> StoredCookie:
         host_only=not cookie.domain_specified,
         secure=bool(cookie.secure),
         http_only=cookie.has_nonstandard_attr("HttpOnly"),
-        expires=cookie.expires,
+        expires=None if cookie.expires is None else min(cookie.expires, _LATEST),
     )
+
+
+_LATEST = 2**40
+"""Seconds since the epoch: later than any clock says, and fit for every form of the file."""
 
 
 def _thawed(stored: StoredCookie) -> Cookie:

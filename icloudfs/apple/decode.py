@@ -2,8 +2,9 @@
 
 The envelope is typed; the fields of a record are read one by one and forgivingly, since a value that
 Apple leaves out or writes in another type must not cost the photo (facts/cloudkit.md §1.6 and §1.8, each
-case there is recorded). A record that cannot be read at all becomes ``Refused`` with a reason: it is
-never silently missing, and nothing in an answer can raise anything but ProtocolError.
+case there is recorded). A value that is no JSON costs its field (``lenient``). A record that cannot be read at
+all becomes ``Refused`` with a reason, and with its name if that can be found: it is never silently missing,
+and nothing in an answer can raise anything but ProtocolError.
 """
 
 from __future__ import annotations
@@ -12,16 +13,17 @@ import base64
 import binascii
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from icloudfs.apple import checksum as apple
-from icloudfs.apple import plists
+from icloudfs.apple import lenient, plists
+from icloudfs.apple.lenient import BROKEN, has_broken
 from icloudfs.apple.records import (
     SUBSTITUTES,
     UNKNOWN_SIZE,
@@ -62,7 +64,6 @@ MOST_RESOURCES = 64
 LONGEST_TOKEN = 16 << 10
 """Characters of a token or a marker; Apple's have some hundreds."""
 LONGEST_REASON = 1000
-_LARGEST_ERROR = 64 << 10  # bytes of an answer that says why it has no list
 
 MOST_COUNTED = 100_000_000
 """Photos that an index may be said to hold: ten times what the largest library would."""
@@ -199,25 +200,116 @@ class RawBatch(msgspec.Struct, frozen=True):
     batch: list[RawCounts]
 
 
-_page = msgspec.json.Decoder(RawPage)
-_zones = msgspec.json.Decoder(RawZones)
-_batch = msgspec.json.Decoder(RawBatch)
 _anything = msgspec.json.Decoder(dict[str, Any])
 
 
-def read_page(body: bytes) -> RawPage:
-    """The answer to ``records/query`` and ``records/lookup``. Raises Unreadable."""
-    return _read(_page, body)
+class Reader(Generic[T]):
+    """Reads the answers to one kind of call."""
+
+    def __init__(self, kind: type[T], understood: Callable[[dict[str, Any]], T | None]) -> None:
+        """``understood``: the same of an object whose values may be BROKEN; None if its list is missing."""
+        self._decoder = msgspec.json.Decoder(kind)
+        self._understood = understood
+
+    def __call__(self, body: bytes) -> T:
+        """Raises Unreadable."""
+        try:
+            return self.strictly(body)
+        except Unreadable:
+            return self.leniently(body)
+
+    def strictly(self, body: bytes) -> T:
+        """Raises Unreadable for the least of mistakes."""
+        _refuse_too_much(body)
+        try:
+            return self._decoder.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise Unreadable(f"CloudKit's answer cannot be read: {_short(error)}.") from None
+
+    def leniently(self, body: bytes) -> T:
+        """What can be read of an answer that has values in it which are none. Slow: see ``lenient``.
+
+        Raises Unreadable for what has no list, or not the structure of JSON.
+        """
+        _refuse_too_much(body)
+        try:
+            answer = lenient.read(body, unread=("records",))
+        except lenient.NoJson:
+            raise Unreadable("CloudKit's answer cannot be read: it is no JSON.") from None
+        found = self._understood(answer) if isinstance(answer, dict) else None
+        if found is None:
+            why = _told(answer) or "it has no list"
+            raise Unreadable(f"CloudKit's answer cannot be read: {why}.")
+        return found
 
 
-def read_zones(body: bytes) -> RawZones:
-    """The answer to ``zones/list`` and both ``changes``. Raises Unreadable."""
-    return _read(_zones, body)
+def _refuse_too_much(body: bytes) -> None:
+    """Each part costs sixty bytes of memory, and three of the answer."""
+    if body.count(b"{") + body.count(b"[") > MOST_PARTS:
+        raise Unreadable("CloudKit's answer cannot be read: it has too many parts.")
 
 
-def read_batch(body: bytes) -> RawBatch:
-    """The answer to ``internal/records/query/batch``. Raises Unreadable."""
-    return _read(_batch, body)
+def _told(answer: object) -> str:
+    """What an answer without its list says in its place; empty if it says nothing."""
+    if not isinstance(answer, dict):
+        return ""
+    told = (short(answer.get(key)) for key in ("error", "serverErrorCode", "reason"))
+    return ", ".join(filter(None, told))[:200]
+
+
+def _page_of(answer: dict[str, Any]) -> RawPage | None:
+    records = answer.get("records")
+    if not isinstance(records, list):
+        return None
+    return RawPage(records, _text_in(answer, "syncToken"), _text_in(answer, "continuationMarker"))
+
+
+def _zones_of(answer: dict[str, Any]) -> RawZones | None:
+    zones = answer.get("zones")
+    if not isinstance(zones, list):
+        return None
+    found = [_zone_of(zone) if isinstance(zone, dict) else RawZone() for zone in zones]
+    return RawZones(found, _text_in(answer, "syncToken"), _bool_in(answer, "moreComing"))
+
+
+def _zone_of(zone: dict[str, Any]) -> RawZone:
+    named, records, error = (zone.get(key) for key in ("zoneID", "records", "serverErrorCode"))
+    named = named if isinstance(named, dict) else {}
+    return RawZone(
+        RawZoneID(_text_in(named, "zoneName") or "", _text_in(named, "ownerRecordName")),
+        sync_token=_text_in(zone, "syncToken"),
+        more_coming=_bool_in(zone, "moreComing"),
+        deleted=_bool_in(zone, "deleted"),
+        records=records if isinstance(records, list) else None,
+        error=error if error is None or isinstance(error, str) else UNREADABLE,
+        reason=_text_in(zone, "reason"),
+    )
+
+
+def _batch_of(answer: dict[str, Any]) -> RawBatch | None:
+    batch = answer.get("batch")
+    if not isinstance(batch, list):
+        return None
+    parts = (part.get("records") if isinstance(part, dict) else None for part in batch)
+    return RawBatch([RawCounts(part if isinstance(part, list) else None) for part in parts])
+
+
+def _text_in(answer: dict[str, Any], key: str) -> str | None:
+    found = answer.get(key)
+    return found if isinstance(found, str) else None
+
+
+def _bool_in(answer: dict[str, Any], key: str) -> bool | None:
+    found = answer.get(key)
+    return found if isinstance(found, bool) else None
+
+
+read_page = Reader(RawPage, _page_of)
+"""The answer to ``records/query`` and ``records/lookup``."""
+read_zones = Reader(RawZones, _zones_of)
+"""The answer to ``zones/list`` and both ``changes``."""
+read_batch = Reader(RawBatch, _batch_of)
+"""The answer to ``internal/records/query/batch``."""
 
 
 def decode_page(body: bytes) -> Page:
@@ -251,30 +343,6 @@ def decode_records(raws: Iterable[msgspec.Raw]) -> Iterator[Record]:
     return (decode_record(raw) for raw in raws)
 
 
-def _read(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
-    # Each costs sixty bytes of memory, and three of the answer.
-    if body.count(b"{") + body.count(b"[") > MOST_PARTS:
-        raise Unreadable("CloudKit's answer cannot be read: it has too many parts.")
-    try:
-        return decoder.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Unreadable(
-            f"CloudKit's answer cannot be read: {_told(body) or _short(error)}."
-        ) from None
-
-
-def _told(body: bytes) -> str:
-    """What an answer without its list says in its place; empty if it says nothing."""
-    if len(body) > _LARGEST_ERROR:
-        return ""
-    try:
-        answer = _anything.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return ""
-    told = (str(answer[key]) for key in ("error", "serverErrorCode", "reason") if answer.get(key))
-    return ", ".join(told)[:200]
-
-
 # -- one record ------------------------------------------------------------------------------------
 
 Fields = dict[str, Any]
@@ -286,11 +354,11 @@ def decode_record(raw: msgspec.Raw | bytes) -> Record:
         return Refused(_name_alone(raw), UNREADABLE, f"the record has {size} bytes")
     try:
         record = _anything.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return Refused(name="", code=UNREADABLE, reason=_short(error))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _decode_damaged(raw)
     name = record.get("recordName")
     if not isinstance(name, str) or not name:
-        return Refused(name="", code=UNREADABLE, reason="the record has no name")
+        return _nameless("the record has no name")
     return _decode_named(name, record)
 
 
@@ -306,27 +374,64 @@ def _name_alone(raw: msgspec.Raw | bytes) -> str:
     try:
         return _named.decode(raw).name
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return ""
+        name = (_object(raw) or {}).get("recordName")
+        return name if isinstance(name, str) else ""
+
+
+def _nameless(why: str) -> Refused:
+    return Refused(name="", code=UNREADABLE, reason=why)
+
+
+def _decode_damaged(raw: msgspec.Raw | bytes) -> Record:
+    """A record with values that cannot be read: the fields with them count as not come."""
+    record = _object(raw)
+    if record is None:
+        return _nameless("the record is no JSON object")
+    name, fields = record.get("recordName"), record.get("fields")
+    if not isinstance(name, str) or not name:
+        return _nameless("the record's name cannot be read")
+    broken = [key for key in _DECIDE if has_broken(record.get(key)) and key != "fields"]
+    if fields is BROKEN:
+        broken.append("fields")
+    elif isinstance(fields, dict):
+        lost = [key for key, entry in fields.items() if has_broken(entry)]
+        broken += [key for key in lost if key in _DECIDE]
+        record["fields"] = {key: entry for key, entry in fields.items() if key not in lost}
+    if broken:
+        return Refused(name=name, code=UNREADABLE, reason=f"its {broken[0]} cannot be read")
+    found = _decode_named(name, record)
+    if isinstance(found, Master | Asset | Album):
+        return msgspec.structs.replace(found, damaged=True)
+    return found
+
+
+_DECIDE = frozenset(
+    {"serverErrorCode", "recordType", "deleted", "fields", "isDeleted", "isExpunged", "isHidden"}
+)
+"""By these a record is what it is, is there, and may be shown."""
+
+
+def _object(raw: msgspec.Raw | bytes) -> dict[str, Any] | None:
+    """A JSON object, with BROKEN in the place of values that are none; None if it is no object."""
+    try:
+        found = lenient.read(bytes(raw))
+    except lenient.NoJson:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def index_count(raw: msgspec.Raw) -> tuple[str, int | None]:
     """An ``IndexCountResult``: the index's id and its ``itemCount``; None if it has none that can be true."""
-    try:
-        record = _anything.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return "", None
-    fields = record.get("fields")
+    record = _object(raw) or {}
+    name, fields = record.get("recordName"), record.get("fields")
     count = _whole(_value(fields, "itemCount")) if isinstance(fields, dict) else None
     possible = count is not None and 0 <= count <= MOST_COUNTED
-    return str(record.get("recordName") or ""), count if possible else None
+    return name if isinstance(name, str) else "", count if possible else None
 
 
 def indexing_state(raw: msgspec.Raw) -> tuple[str, int | None] | None:
     """What ``CheckIndexingState`` answers: the state, and progress in hundredths; None if neither."""
-    try:
-        fields = _anything.decode(raw).get("fields")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+    fields = (_object(raw) or {}).get("fields")
     if not isinstance(fields, dict) or not (state := _text(fields, "state").strip()):
         return None
     return state, _whole(_value(fields, "progress"))
@@ -334,11 +439,10 @@ def indexing_state(raw: msgspec.Raw) -> tuple[str, int | None] | None:
 
 def _decode_named(name: str, record: dict[str, Any]) -> Record:
     if code := record.get("serverErrorCode"):
-        return Refused(name, short(code), short(record.get("reason")))
-    kind = record.get("recordType")
-    if record.get("deleted") is True or kind is None:
+        return Refused(name, short(code) or UNREADABLE, short(record.get("reason")))
+    kind, fields = record.get("recordType"), record.get("fields")
+    if record.get("deleted") is True or (kind is None and not fields):
         return Tombstone(name=name)
-    fields = record.get("fields")
     if not isinstance(fields, dict):
         if isinstance(kind, str) and kind in _SAY_NOTHING_WITHOUT_FIELDS:
             return Refused(name=name, code=INCOMPLETE, reason="the record came without its fields")
@@ -741,8 +845,9 @@ def _degrees(value: object, limit: float) -> float | None:
 
 
 def short(told: object) -> str:
-    """What Apple says of an error, as text that can be kept and logged; empty for nothing."""
-    return str(told)[:LONGEST_REASON] if told else ""
+    """What Apple says of an error, as text that can be kept and logged; empty for nothing, and for what is no
+    text."""
+    return str(told)[:LONGEST_REASON] if isinstance(told, str | int) and told else ""
 
 
 def _short(error: BaseException) -> str:

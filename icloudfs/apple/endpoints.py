@@ -69,9 +69,9 @@ class Endpoints:
         """Whether ``url``, found in an answer, leads to this iCloud and nowhere else."""
         try:
             target = httpx.URL(url)
+            if target.userinfo or not target.host:  # a host that IDNA refuses is said only now
+                return False
         except (httpx.InvalidURL, TypeError, ValueError):
-            return False
-        if target.userinfo or not target.host:
             return False
         return self._is_configured(target) or self._is_apples(target)
 

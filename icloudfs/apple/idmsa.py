@@ -103,7 +103,8 @@ def _headers(transport: Transport, session: Session, accept: str) -> dict[str, s
         **_ALSO_SENT,
     }
     for name, attribute in _ECHOED.items():
-        if value := getattr(session, attribute):
+        value = getattr(session, attribute)
+        if value and wire.is_sendable(value):
             headers[name] = value
     return headers
 
@@ -121,11 +122,13 @@ _HARVESTED = {
 
 
 def _harvest(session: Session, headers: httpx.Headers) -> None:
-    """Keep what Apple sent, from errors too (§1.2)."""
+    """Keep what Apple sent, from errors too (§1.2), if it can be sent back."""
     for name, attribute in _HARVESTED.items():
-        if value := headers.get(name):
+        value = headers.get(name)
+        if value and wire.is_sendable(value):
             setattr(session, attribute, value)
-    if trust := headers.get("X-Apple-TwoSV-Trust-Token"):
+    trust = headers.get("X-Apple-TwoSV-Trust-Token")
+    if trust and wire.is_sendable(trust):
         session.trust_token = trust
         session.trusted_at = now_ms()
 
@@ -147,7 +150,10 @@ def service_errors(answer: Answer) -> frozenset[str]:
         for entry in entries if isinstance(entries, list) else ():
             if isinstance(entry, dict):
                 codes.add(str(entry.get("code", "")))
-    return frozenset(codes - {""})
+    return frozenset(code[:_LONGEST_CODE] for code in codes if code)
+
+
+_LONGEST_CODE = 40  # characters
 
 
 def is_wrong_password(answer: Answer) -> bool:

@@ -7,6 +7,7 @@ Source of every field: facts/cloudkit.md §1.6 and §1.8.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Literal
 
@@ -22,6 +23,11 @@ Came = frozenset[str] | None
 CloudKit leaves out a field that has no value, and at times fields that have one (facts/cloudkit.md §1.12).
 So what did not come is not yet empty: ``state/merging`` decides.
 """
+
+
+Damaged = bool
+"""Whether a field of a record came with a value that cannot be read: it counts as not come, and the record is
+looked up once."""
 
 
 class Zone(msgspec.Struct, frozen=True):
@@ -93,6 +99,7 @@ class Master(msgspec.Struct, frozen=True):
     """Pixels of the original, before its orientation is applied; 0 if not told."""
     height: int = 0
     came: Came = None
+    damaged: Damaged = False
     whole: bool = False
     """It was looked up with all that it may have: what it lacks is not there. Else it may have come with
     fewer fields than were asked for."""
@@ -149,6 +156,7 @@ class Asset(msgspec.Struct, frozen=True):
     created: int = 0
     modified: int = 0
     came: Came = None
+    damaged: Damaged = False
 
 
 class Album(msgspec.Struct, frozen=True):
@@ -165,6 +173,7 @@ class Album(msgspec.Struct, frozen=True):
     created: int = 0
     modified: int = 0
     came: Came = None
+    damaged: Damaged = False
 
 
 class Relation(msgspec.Struct, frozen=True):
@@ -188,6 +197,8 @@ class Refused(msgspec.Struct, frozen=True):
     """CloudKit answered with an error in the place of one record."""
 
     name: str
+    """Empty if it cannot be found: then it cannot be asked for again, and what follows its page is no token
+    to go on from."""
     code: str
     reason: str = ""
 
@@ -197,6 +208,11 @@ class Other(msgspec.Struct, frozen=True):
 
     name: str
     type: str
+
+
+def has_nameless(records: Iterable[Record]) -> bool:
+    """Whether a record came whose name cannot be found."""
+    return any(not record.name for record in records)
 
 
 Record = Master | Asset | Album | Relation | Tombstone | Refused | Other

@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import httpx
 import msgspec
 
-from icloudfs.apple import escrow, idmsa, proof, retry, srp, wire
+from icloudfs.apple import escrow, idmsa, lenient, proof, retry, srp, wire
 from icloudfs.apple.idmsa import SignInOver
 from icloudfs.apple.proof import Hello
 from icloudfs.apple.session import Session, now_ms
@@ -553,7 +553,8 @@ def _options(answer: Answer) -> dict[str, Any]:
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 continue
             if isinstance(inner, dict):
-                return inner
+                offered: dict[str, Any] = lenient.pruned(inner)
+                return offered
     raise ProtocolError("Apple's offer of ways to get a code is in an unknown form.")
 
 

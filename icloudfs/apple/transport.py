@@ -14,6 +14,7 @@ import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from http.cookiejar import CookieJar
 from typing import Any, cast
 
 import httpx
@@ -21,7 +22,7 @@ import msgspec
 import trio
 
 from icloudfs import descriptors
-from icloudfs.apple import clock
+from icloudfs.apple import clock, lenient
 from icloudfs.apple.endpoints import Endpoints
 from icloudfs.apple.network import use_large_pieces
 from icloudfs.apple.retry import Dropped
@@ -53,6 +54,8 @@ _PARTS_AT_ONCE = 16
 """Bytes that are decompressed at once, and how many such parts, or pieces as they came, until others have their
 turn."""
 
+_LARGEST_MENDED = 256 << 10  # bytes of an object in which values are that are none
+
 _LIMITS = httpx.Limits(max_connections=64, max_keepalive_connections=16, keepalive_expiry=30.0)
 
 
@@ -69,14 +72,22 @@ class Answer:
 
     def json(self) -> dict[str, Any]:
         """The body as a JSON object; empty if it is anything else, as error pages are, or larger than any
-        object is that is read whole."""
+        object is that is read whole. A value that is none is left out, and so is what is nested too deep."""
         if len(self.body) > LARGEST_OBJECT:
             return {}
         try:
             found = msgspec.json.decode(self.body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return {}
-        return found if isinstance(found, dict) else {}
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            found = self._what_can_be_read()
+        return lenient.pruned(found) if isinstance(found, dict) else {}
+
+    def _what_can_be_read(self) -> object:
+        if len(self.body) > _LARGEST_MENDED:
+            return None
+        try:
+            return lenient.read(self.body)
+        except lenient.NoJson:
+            return None
 
 
 @dataclass
@@ -273,7 +284,7 @@ class Transport:
                 limits=_LIMITS,
                 transport=self._inner,
                 headers={"User-Agent": USER_AGENT},
-                cookies=_no_jar(),
+                cookies=_NoJar(),
             )
         except (ValueError, ImportError, httpx.InvalidURL) as error:
             raise ConfigError(
@@ -301,11 +312,11 @@ def _trust() -> ssl.SSLContext:
         ) from error
 
 
-def _no_jar() -> Any:
-    """A jar that takes nothing: cookies are the session's, and httpx would send its own as well."""
-    from http.cookiejar import CookieJar, DefaultCookiePolicy
+class _NoJar(CookieJar):
+    """Takes nothing, and reads nothing: cookies are the session's, and httpx would send its own as well."""
 
-    return CookieJar(DefaultCookiePolicy(allowed_domains=[]))
+    def extract_cookies(self, response: object, request: object) -> None:
+        pass
 
 
 async def _whole(response: httpx.Response) -> bytes:
@@ -392,6 +403,10 @@ class _in_our_words:  # noqa: N801 (reads as a statement)
                 raise Offline(f"No answer from {self._host} in time.") from None
             case httpx.DecodingError():
                 raise ProtocolError(f"An answer of {self._host} cannot be decompressed.") from None
+            case UnicodeError():
+                raise ProtocolError(
+                    f"What Apple gave to be sent to {self._host} cannot be sent."
+                ) from None
             case httpx.HTTPError() | httpx.InvalidURL():
                 raise Offline(f"{self._host} cannot be reached ({type(error).__name__}).") from None
 

@@ -24,6 +24,13 @@ PRIMARY_ZONE = "PrimarySync"
 SHARED_ZONE_PREFIX = "SharedSync-"
 SHARED_ALBUM_PREFIX = "SharedCollection-"
 
+
+def is_sendable(text: str) -> bool:
+    """Whether a text may stand in the head of a request: ASCII that can be printed. What Apple gives us to be
+    sent back is kept only then; else every later request would fail."""
+    return text.isascii() and text.isprintable()
+
+
 # CloudKit's own codes for "the same request will do later" (facts/cloudkit.md §1.10).
 RETRYABLE_CODES = frozenset({"RETRY_LATER", "TRY_AGAIN_LATER", "CAS_OP_LOCK", "THROTTLED"})
 

@@ -35,6 +35,7 @@ from icloudfs.errors import (
     ContentUnavailable,
     IcloudfsError,
     Offline,
+    ProtocolError,
     Throttled,
 )
 from icloudfs.tree.directory import File
@@ -186,6 +187,9 @@ class Thumbnails:
                 self._urls.forget(file)
                 if tries == _TRIES:
                     raise
+            except (ContentError, ProtocolError):
+                self._urls.forget(file)
+                raise
         raise AssertionError("the last try returns or raises")
 
     async def _picture(self, resource: Resource, shown: str) -> bytes:

@@ -216,7 +216,10 @@ class CloudKit:
         token = asked.get("syncToken")
         if token and (rejected := self._faults.strike("reject-token", "changes")):
             code = rejected.details.get("code", "BAD_REQUEST")
-            return _bad_zone(zone, "Unknown sync continuation type", code)
+            reason = rejected.details.get("reason", "Unknown sync continuation type")
+            if "status" in rejected.details:
+                raise CloudKitError(int(rejected.number("status", 400)), code, reason)
+            return _bad_zone(zone, reason, code)
         try:
             page = self._page(call, zone, asked)
         except BadTokenError as error:
@@ -314,7 +317,8 @@ class CloudKit:
             known = indexing.size(true) if indexing else true
             count = max(0, known + lie + int(known * percent / 100))
             fields = {"itemCount": int64(count)}
-            records.append(_plain_record(zone, str(name), "IndexCountResult", fields))
+            record = _plain_record(zone, str(name), "IndexCountResult", fields)
+            records += _counted_wrong(record, wrong.details if wrong is not None else {})
         return {"records": records}
 
     def _count(self, zone: Zone, name: str) -> int:
@@ -474,6 +478,9 @@ class CloudKit:
         if self._faults.strike("missing-url", kind, path=path):
             for record in records:
                 _drop_urls(record)
+        if (wrong := self._faults.strike("wrong-url", kind, path=path)) is not None:
+            for record in records:
+                _set_urls(record, str(wrong.details["url"]))
         if self._faults.strike("missing-filename", kind, path=path):
             for record in records:
                 record.get("fields", {}).pop("filenameEnc", None)
@@ -496,10 +503,34 @@ def _refused(name: str, code: str) -> Json:
     return {"recordName": name, "serverErrorCode": "NOT_FOUND", "reason": "Record not found"}
 
 
+def _set_urls(record: Json, url: str) -> None:
+    for field in record.get("fields", {}).values():
+        if field["type"] == "ASSETID":
+            field["value"]["downloadURL"] = url
+
+
 def _drop_urls(record: Json) -> None:
     for field in record.get("fields", {}).values():
         if field["type"] == "ASSETID":
             field["value"].pop("downloadURL", None)
+
+
+def _counted_wrong(record: Json, details: Json) -> list[Json]:
+    """A count that is ``told`` as null, absent, refused, nothing at all, or a number."""
+    match details.get("told", "truly"):
+        case "truly":
+            pass
+        case "absent":
+            record["fields"] = {}
+        case "refused":
+            return [_refused(record["recordName"], "INTERNAL_ERROR")]
+        case "nothing":
+            return []
+        case "null":
+            record["fields"]["itemCount"]["value"] = None
+        case number:
+            record["fields"]["itemCount"]["value"] = number
+    return [record]
 
 
 def _leave_out_fields(record: Json, details: Json) -> None:

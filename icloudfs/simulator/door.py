@@ -138,7 +138,7 @@ class _Conversation:
             headers.append(("Content-Length", str(len(response.body))))
         head = h11.Response(
             status_code=response.status,
-            headers=headers,
+            headers=[(n.encode("latin-1"), v.encode("latin-1")) for n, v in headers],
             reason=_reason(response.status),
         )
         await self._stream.send_all(self._http.send(head) or b"")

@@ -7,7 +7,8 @@ made. Both are listed in FAULTS.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import msgspec
@@ -45,12 +46,15 @@ FAULTS: dict[str, str] = {
     "orphans": "query: the first `count` masters are left out",
     "partial": "query, changes, lookup: records (one `record`, one `type`) with the fields to `keep`, or none",
     "missing-url": "query, changes, lookup: no downloadURL",
+    "wrong-url": "query, changes, lookup: `url` for every downloadURL",
     "missing-filename": "query, changes, lookup: no filenameEnc",
-    "count": "query: counts are wrong `by` so many, and by so many `percent`",
+    "count": "query: counts are wrong `by` so many, and by so many `percent`; or `told` as a number, as null,"
+    " absent, refused, or nothing",
     "gap": "query: `length` (100) positions of a list from `at` (100) on give nothing",
     "blank-token": "query, changes: the sync token is blank",
     "short-page": "query: a page of a list has `positions` (40) at most",
-    "reject-token": "changes: `code` (BAD_REQUEST) in every zone that sent a token",
+    "reject-token": "changes: `code` (BAD_REQUEST), `reason` in each zone that sent a token, or as the whole"
+    " answer, with a `status`",
     "empty-page": "changes: no records, the same token, moreComing",
     "split": "changes: pages end between a master and its asset",
     "asset-only": "changes: masters are left out",
@@ -67,8 +71,29 @@ WAYS: dict[str, str] = {
     "html": "HTTP 200 with an HTML page",
     "nothing": "HTTP 200 without a body",
     "silence": "the connection is closed without an answer",
+    "bad-value": "the true answer, a `value` of BAD_VALUES for the first of its values (or first `key`)",
+    "bad-name": "the same, for the name of its first record, or of its first zone",
+    "bad-token": "the same, for its sync token",
+    "bad-cookie": "the true answer, with cookies that no request can carry",
+    "bad-headers": "the true answer, with headers that no request can carry, and others without any sense",
+    "nested-error": "HTTP 400 with an error that is nested ten thousand levels deep",
+    "much-later": "HTTP 503 with a `retryAfter` of 401 digits",
 }
 """Wrong answers that are no status; any three digits are one."""
+
+BAD_VALUES: dict[str, bytes] = {
+    "no number": b"NaN",
+    "lone surrogate": b'"\\ud83d IMG"',
+    "other half": b'"\\ude00"',
+    "control": b'"IMG\x01\n.JPG"',
+    "escape": b'"\\x41"',
+    "no UTF-8": b'"IMG \xff\xfe"',
+    "overflow": b"1e999",
+    "digits": b"9" * 5000,
+    "nesting": b"[" * 20_000 + b"]" * 20_000,
+    "nested objects": b'{"value":' * 5000 + b"1" + b"}" * 5000,
+}
+"""What no strict reader takes for a value, as it is on the wire."""
 
 _LISTS = ("records", "zones", "batch", "albums")
 
@@ -309,6 +334,21 @@ def answered(fault: Fault, truth: Response, asked: Asked) -> Response:
             return Response(200)
         case "silence":
             return Response(delivery=Delivery(no_answer=True))
+        case "bad-value" | "bad-name" | "bad-token":
+            return _with_bad_value(truth, _KEYS[way], fault.details)
+        case "bad-cookie":
+            lines = [("Set-Cookie", line) for line in BAD_COOKIES]
+            return replace(truth, headers=[*truth.headers, *lines])
+        case "bad-headers":
+            kept = [one for one in truth.headers if one[0].lower() not in _SPOILED]
+            return replace(truth, headers=[*kept, *BAD_HEADERS])
+        case "nested-error":
+            deep = b"[" * 10_000 + b"]" * 10_000
+            return Response(400, body=b'{"serverErrorCode":%b,"reason":%b}' % (deep, deep))
+        case "much-later":
+            return Response(
+                503, body=b'{"serverErrorCode":"THROTTLED","retryAfter":1%b}' % (b"0" * 400)
+            )
     return _refusal(int(way), fault.details)
 
 
@@ -338,6 +378,61 @@ def _without_list(truth: Response, way: str) -> Response:
         if way != "no-list":
             answer |= {key: None if way == "null-list" else [] for key in lists}
     return json_response(answer, truth.status)
+
+
+BAD_COOKIES = (
+    "X-APPLE-SECRET=p\xe4ss;Path=/",
+    "X-APPLE-N\xe4me=1;Path=/",
+    "X-APPLE-Tab=a\tb;Path=/",
+    f"X-APPLE-Late=1;Path=/;Max-Age={'9' * 400}",
+    f"X-APPLE-Later=1;Path=/;Max-Age={'9' * 5000}",
+    "X-APPLE-When=1;Path=/;Expires=Tue,99-Foo-99999999999 99:99:99 GMT",
+)
+BAD_HEADERS = [
+    *(
+        (name, "m\xfcll\xff")
+        for name in ("scnt", "X-Apple-ID-Session-Id", "X-Apple-Auth-Attributes")
+    ),
+    *((name, "m\xfcll\xff") for name in ("X-Apple-Session-Token", "X-Apple-TwoSV-Trust-Token")),
+    ("X-Apple-ID-Account-Country", "\xdcSA"),
+    ("X-Apple-I-Ercd", "\xb2" * 3),
+    ("X-Apple-I-Rscd", "\xb9\xb2\xb3"),
+    ("Retry-After", "9" * 5000),
+    ("Date", f"Mon, 01 Jan {'9' * 400} 00:00:00 GMT"),
+]
+_SPOILED = frozenset(name.lower() for name, _ in BAD_HEADERS)
+
+_KEYS = {
+    "bad-value": ("value",),
+    "bad-name": ("recordName", "zoneName"),
+    "bad-token": ("syncToken",),
+}
+_MARK = "the place of the bad value"
+
+
+def _with_bad_value(truth: Response, keys: Sequence[str], details: Json) -> Response:
+    """``value`` in the place of the first value that has one of the keys, or the ``key`` that is named. An
+    object without any loses its first value."""
+    try:
+        answer = msgspec.json.decode(truth.body)
+    except msgspec.DecodeError:
+        return truth
+    wanted = (details["key"],) if "key" in details else keys
+    if not any(_replace_first(answer, key) for key in wanted):
+        if not isinstance(answer, dict) or not answer or "key" in details:
+            return truth
+        answer[next(iter(answer))] = _MARK
+    bad = BAD_VALUES[str(details.get("value", "no number"))]
+    body = msgspec.json.encode(answer).replace(f'"{_MARK}"'.encode(), bad)
+    return Response(truth.status, truth.headers, body)
+
+
+def _replace_first(part: Any, key: str) -> bool:
+    if isinstance(part, dict) and key in part:
+        part[key] = _MARK
+        return True
+    inner = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+    return any(_replace_first(one, key) for one in inner)
 
 
 def _answer(fault: Fault) -> Response:

@@ -15,7 +15,8 @@ import trio
 
 from icloudfs.apple import ZoneChanges, ZoneError, ZoneGone, ZoneProblem
 from icloudfs.apple.course import Course
-from icloudfs.apple.records import Area
+from icloudfs.apple.decode import UNREADABLE
+from icloudfs.apple.records import Area, has_nameless
 from icloudfs.state import metadata
 from icloudfs.state.catalogue import StoredZone
 from icloudfs.sync.books import Books
@@ -47,6 +48,9 @@ class Position(msgspec.Struct):
     """Records that came."""
     tell: Callable[[int], None] = lambda _: None
     """Is told ``records`` after each page."""
+    held_back: bool = False
+    """A record came whose name cannot be found. What is behind it is stored, and no token that would say that
+    it was here: the log is read from there again the next time."""
 
 
 async def follow(books: Books, positions: Iterable[Position]) -> dict[int, ZoneError]:
@@ -70,12 +74,16 @@ async def follow(books: Books, positions: Iterable[Position]) -> dict[int, ZoneE
         while pending:
             await _follow_one_page(books, area, pending, errors, apart)
     for position in asked:
+        if position.held_back:
+            errors.setdefault(position.zone.id, NAMELESS)
         await _note(books, position.zone, errors)
     return errors
 
 
 _WITHHELD = "WITHHELD"
 _NO_END = "it does not end"
+
+NAMELESS = ZoneError(ZoneProblem.TRANSIENT, UNREADABLE, "a record came whose name cannot be read")
 
 
 async def _note(books: Books, zone: StoredZone, errors: dict[int, ZoneError]) -> None:
@@ -106,6 +114,10 @@ async def _follow_one_page(
             errors[position.zone.id] = page.error
             del pending[position.zone.id]
             continue
+        if has_nameless(page.records):
+            if await _may_pass(position, NAMELESS):
+                continue
+            position.held_back = True
         position.failed = 0
         await _store(books, position, page)
         if not page.more_coming:
@@ -174,7 +186,7 @@ async def _store(books: Books, position: Position, page: ZoneChanges) -> None:
         return  # nothing changed: not worth a transaction
 
     def keep(connection: apsw.Connection) -> None:
-        if token:
+        if token and not position.held_back:
             metadata.put_token(connection, position.key, token, books.tree.clock())
 
     await books.store(position.zone, page.records, keep)

@@ -16,11 +16,11 @@ import apsw
 from icloudfs.apple import ZoneChanges, ZoneError, ZoneProblem
 from icloudfs.apple.course import Course
 from icloudfs.apple.decode import RELATION_KEYS
-from icloudfs.apple.records import Record, Refused, Relation
+from icloudfs.apple.records import Record, Refused, Relation, has_nameless
 from icloudfs.state import catalogue, metadata
 from icloudfs.state.catalogue import StoredZone
 from icloudfs.sync.books import Books
-from icloudfs.sync.changes import MOST_PAGES_WITHOUT_PROGRESS, needs_listing
+from icloudfs.sync.changes import MOST_PAGES_WITHOUT_PROGRESS, NAMELESS, needs_listing
 from icloudfs.sync.refusals import HISTORY
 
 log = logging.getLogger(__name__)
@@ -33,25 +33,32 @@ def may_be_missing(connection: apsw.Connection, zone: StoredZone) -> bool:
 
 
 async def read(books: Books, zone: StoredZone) -> bool:
-    """Read the zone's history for relations, to its end. False if iCloud refuses it: a later run goes on."""
+    """Read the zone's history for relations, to its end. False if iCloud refuses it, or a record of it has no
+    name that can be found: a later run goes on, from before that."""
+    parts = books.refusals.of_zone(zone.zone)
     key = metadata.relations_token_key(zone.zone.name)
     token = metadata.get(books.database.reader, key) or ""
     log.info("%s: reading its history for photos of other libraries in its albums", zone.zone.name)
     course = Course(token, patience=MOST_PAGES_WITHOUT_PROGRESS)
+    whole = True
     while True:
         page = await _page(books, zone, token)
         if page is None:
             return False
         token = page.token or token
         relations = tuple(record for record in page.records if _is_of_a_relation(record))
+        if whole and has_nameless(page.records):
+            whole = False
+            await parts.note(HISTORY, NAMELESS)
         then = partial(_note, zone=zone, token=token, ended=not page.more_coming)
-        await books.store(zone, relations, partial(then, now=books.tree.clock()))
+        now = books.tree.clock()
+        await books.store(zone, relations, partial(then, now=now) if whole else None)
         if not page.more_coming:
-            await books.refusals.of_zone(zone.zone).settle(HISTORY)
-            return True
+            if whole:
+                await parts.settle(HISTORY)
+            return whole
         if trouble := course.trouble(token, [record.name for record in page.records]):
-            error = ZoneError(ZoneProblem.TRANSIENT, trouble, "it does not end")
-            await books.refusals.of_zone(zone.zone).note(HISTORY, error)
+            await parts.note(HISTORY, ZoneError(ZoneProblem.TRANSIENT, trouble, "it does not end"))
             return False
 
 

@@ -42,7 +42,7 @@ from icloudfs.state import catalogue, metadata
 from icloudfs.state.catalogue import Counts, StoredZone, Touched
 from icloudfs.sync import foreign_members, indexing, lists
 from icloudfs.sync.books import Books
-from icloudfs.sync.changes import Position, follow, is_gone, needs_listing
+from icloudfs.sync.changes import NAMELESS, Position, follow, is_gone, needs_listing
 from icloudfs.sync.counting import counted
 from icloudfs.sync.folders import albums_below
 from icloudfs.sync.owed import ask_for_owed, look_up
@@ -129,6 +129,8 @@ class Listing:
         self._parts = books.refusals.of_zone(zone.zone)
         self._refused: set[Index] = set()
         """Lists of photos that are refused: the library's history has what is in them."""
+        self._nameless: dict[str, str] = {}
+        """Parts of which a record came without a name, and how they are told."""
         self._history_is_due = False
         """It was needed, and refused."""
 
@@ -290,6 +292,9 @@ class Listing:
             return
         again = partial(self._list_page, index, rank, count, sure=True)
         self._tails[_list_name(index)].note(rank, found, again)
+        if found.nameless:
+            self._refused.add(index)
+            self._nameless[list_part(index)] = ""
         if last and found.behind:
             self._looked_behind.add(index)
 
@@ -317,6 +322,9 @@ class Listing:
         await self._do_jobs()
         believed = {name: await tail.settle() for name, tail in self._tails.items()}
         self._tails.clear()
+        while self._nameless:  # when the rest of them is read: what is refused is not asked for
+            part, told = self._nameless.popitem()
+            await self._parts.note(part, NAMELESS, told=told)
 
         def transaction(connection: apsw.Connection) -> None:
             for name, ranks in believed.items():
@@ -381,15 +389,14 @@ class Listing:
         counts = await self._counts([member_count_id(album) for album in albums])
         for album in albums:
             count = counts.get(member_count_id(album))
-            if count != 0:
-                self._member_jobs.add(partial(self._list_members, album, count))
+            self._member_jobs.add(partial(self._list_members, album, count))
 
     async def _list_members(self, album: str, count: int | None) -> None:
         """The first page of an album's members; it plans the others by its own size."""
         ended = 0 in self._ranks_of(_end_of(_member_list(album)))
         if ended and count is not None and count <= self._members_here(album):
             return  # an earlier, interrupted listing got so far
-        first = await self._store_members(album, 0, 1)
+        first = await self._store_members(album, 0, 1, counted=count)
         if first is None or not first.more:
             return  # if its count is larger than that, ``complete_albums`` looks behind its end
         length = first.positions
@@ -417,10 +424,18 @@ class Listing:
         return row[0]
 
     async def _store_members(
-        self, album: str, start: int, end: int, *, last: bool = False, sure: bool = False
+        self,
+        album: str,
+        start: int,
+        end: int,
+        *,
+        last: bool = False,
+        sure: bool = False,
+        counted: int | None = None,
     ) -> lists.Found | None:
         """The members from one position to another; ``last``: and all behind that. None if they are
-        refused, or an empty stretch leads nowhere. ``sure``: as ``_list_page``."""
+        refused, or an empty stretch leads nowhere. ``sure``: as ``_list_page``. ``counted``: 0 and an empty
+        list are two answers that agree."""
         name = _member_list(album)
         if self._tails[name].leads_nowhere:
             return None
@@ -436,13 +451,15 @@ class Listing:
 
             await self._books.store(self._zone, page.records, then)
 
-        there = lists.of_album(self._books, self._zone, album)
+        there = lists.of_album(self._books, self._zone, album, in_doubt=counted != 0)
         told = catalogue.album_told(self._books.database.reader, self._zone.id, album)
         read = partial(there.read, start, end, store, beyond=last, sure=sure)
         found = await self._parts.ask(members_part(album), read, told=told)
         if found is not None:
             again = partial(self._store_members, album, start, end, last=last, sure=True)
             self._tails[name].note(start, found, again)
+            if found.nameless:
+                self._nameless[members_part(album)] = told
         return found
 
     # -- the end -------------------------------------------------------------------------------
@@ -583,6 +600,8 @@ class Listing:
             there.read, rank, rank + 1, store, beyond=beyond, wanted=wanted, sure=not beyond
         )
         found = await self._parts.ask(list_part(index), read)
+        if found is not None and found.nameless:
+            await self._parts.note(list_part(index), NAMELESS)
         return found is not None and found.positions > 0
 
     async def _list_again(self) -> None:

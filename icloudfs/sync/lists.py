@@ -18,7 +18,7 @@ import msgspec
 from icloudfs.apple import Index
 from icloudfs.apple.course import Course, Given
 from icloudfs.apple.decode import Page
-from icloudfs.apple.records import Asset, Record, Refused, Relation
+from icloudfs.apple.records import Asset, Record, Refused, Relation, has_nameless
 from icloudfs.apple.wire import PAGE_ASSETS, PAGE_RECORDS
 from icloudfs.errors import ProtocolError
 from icloudfs.state.catalogue import StoredZone
@@ -55,6 +55,8 @@ class Found(msgspec.Struct, frozen=True):
     """Behind the last position that was given an empty page was read."""
     sure: bool = True
     """Nothing was believed for an empty page that was read only once."""
+    nameless: bool = False
+    """A record came whose name cannot be found, twice: what else came is stored, and this is not the whole."""
 
 
 class Tail:
@@ -131,19 +133,24 @@ class List(msgspec.Struct, frozen=True):
 
         ``beyond``: and those behind the end, as long as there are any: a short page is the last one,
         unless fewer than ``wanted`` positions were found; then an empty one is. So are pages that bring
-        nothing new. Raises ProtocolError where markers lead on for ever. ``store`` is given each
-        page, and whether it was the last one. Unless ``sure``, a stretch that has nothing is not read
-        twice, and ``store`` is not told of its end.
+        nothing new. Raises ProtocolError where markers lead on for ever. ``store`` is given each page, and
+        whether it was the last one of a stretch that is whole. Unless ``sure``, a stretch that has nothing
+        is not read twice, and ``store`` is not told of its end.
         """
         rank, at, marker, idle, empty, found = start, start, "", 0, 0, 0
+        nameless = False
         seen: set[str] = set()
         course = Course(patience=_MOST_PAGES, most_empty=_MOST_PAGES)
         for _ in range(_MOST_PAGES):
             page = await self.ask(rank, marker)
+            if has_nameless(page.records):
+                page = await self.ask(rank, marker)
+            nameless = nameless or has_nameless(page.records)
             twice = sure or found > 0
             if twice and rank and at < end and not page.records and not page.marker:
                 page = await self.ask(rank, marker)  # a gap is one when two answers agree
             length = self.length(page.records)
+            most = length + sum(not record.name for record in page.records)
             empty = 0 if length else empty + 1
             news = self.length([record for record in page.records if record.name not in seen])
             seen.update(record.name for record in page.records)
@@ -159,13 +166,13 @@ class List(msgspec.Struct, frozen=True):
                     at = end if empty >= MOST_EMPTY else at + self.full  # a gap, or the end
                     last = at >= end and not (beyond and found < wanted)
             else:
-                full = news > 0 and (length >= self.full or found < wanted)
+                full = news > 0 and (most >= self.full or found < wanted)
                 last = not (beyond and (following or full))
             believed = twice or found > 0 or not start
-            await store(page, last and believed)
+            await store(page, last and believed and not nameless)
             if last:
-                more = bool(following) or length >= self.full
-                return Found(found, more, found > 0 and not length, believed)
+                more = bool(following) or most >= self.full
+                return Found(found, more, found > 0 and not length, believed, nameless)
             marker = following
             if not following:
                 rank = at
@@ -182,12 +189,12 @@ def of_index(books: Books, zone: StoredZone, index: Index) -> List:
     return List(ask, photos_on, PAGE_ASSETS)
 
 
-def of_album(books: Books, zone: StoredZone, album: str) -> List:
-    """The members of an album."""
+def of_album(books: Books, zone: StoredZone, album: str, *, in_doubt: bool = True) -> List:
+    """The members of an album; ``in_doubt``: that there are none has to be said twice."""
 
     async def ask(rank: int, marker: str) -> Page:
         async with books.requests:
-            return await books.photos.members(zone.zone, album, rank, marker)
+            return await books.photos.members(zone.zone, album, rank, marker, in_doubt=in_doubt)
 
     return List(ask, _members_on, MEMBERS_A_PAGE)
 

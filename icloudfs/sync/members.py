@@ -22,7 +22,7 @@ from icloudfs.state import catalogue, metadata
 from icloudfs.state.catalogue import StoredZone
 from icloudfs.sync import foreign_members, lists
 from icloudfs.sync.books import Books
-from icloudfs.sync.changes import Position, follow
+from icloudfs.sync.changes import NAMELESS, Position, follow
 from icloudfs.sync.counting import counted
 from icloudfs.sync.refusals import CHANGES, members_part
 
@@ -39,7 +39,7 @@ async def complete_albums(books: Books, zone: StoredZone) -> None:
         return
     complete = True
     for _ in range(_ROUNDS):
-        counts = await _short_albums(books, zone)
+        counts, all_counted = await _short_albums(books, zone)
         if counts is None:
             # Still due when iCloud counts again. What no count can tell of is looked for at once.
             if foreign_members.may_be_missing(reader, zone):
@@ -54,7 +54,7 @@ async def complete_albums(books: Books, zone: StoredZone) -> None:
         if await books.database.read(partial(_want_history, zone=zone, counts=counts)):
             complete = await foreign_members.read(books, zone)
         if await _is_quiet(books, zone):
-            await _settle(books, zone, counts, due=not complete)
+            await _settle(books, zone, counts, due=not complete or not all_counted)
             return
 
 
@@ -94,20 +94,22 @@ async def _is_quiet(books: Books, zone: StoredZone) -> bool:
     return not await follow(books, [position]) and position.token == token
 
 
-async def _short_albums(books: Books, zone: StoredZone) -> dict[str, int] | None:
-    """Albums that are said to hold more photos than we know of, and how many they are said to hold. None if
-    iCloud refuses to count."""
+async def _short_albums(books: Books, zone: StoredZone) -> tuple[dict[str, int] | None, bool]:
+    """Albums that are said to hold more photos than we know of, and how many they are said to hold, None if
+    iCloud refuses to count; and whether each was counted."""
     here = await books.database.read(partial(catalogue.albums_with_members, zone=zone.id))
     albums = list(here)
     short: dict[str, int] = {}
+    all_counted = True
     for start in range(0, len(albums), _COUNTS_A_CALL):
         some = albums[start : start + _COUNTS_A_CALL]
         counts = await counted(books, zone, [member_count_id(a) for a in some])
         if counts is None:
-            return None
+            return None, False
+        all_counted = all_counted and len(counts) == len(some)
         told = {album: counts.get(member_count_id(album), 0) for album in some}
         short |= {album: count for album, count in told.items() if count > here[album]}
-    return short
+    return short, all_counted
 
 
 async def _list_members(
@@ -123,7 +125,10 @@ async def _list_members(
     until = max(end, start + 1)
     read = partial(there.read, start, until, store, beyond=True, wanted=wanted, sure=start == 0)
     told = catalogue.album_told(books.database.reader, zone.id, album)
-    found = await books.refusals.of_zone(zone.zone).ask(members_part(album), read, told=told)
+    parts = books.refusals.of_zone(zone.zone)
+    found = await parts.ask(members_part(album), read, told=told)
+    if found is not None and found.nameless:
+        await parts.note(members_part(album), NAMELESS, told=told)
     return 0 if found is None else found.positions
 
 

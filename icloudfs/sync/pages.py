@@ -73,7 +73,7 @@ def store_page(
         _owe(connection, zone, record)
     for name in in_part:
         catalogue.owe(connection, zone.id, name, "it came with fewer fields than were asked for")
-    for name, why in _to_look_up(page):
+    for name, why in _to_look_up(page, asked_for=asked_for):
         catalogue.owe(connection, zone.id, name, why)
     # A photo that is restored or shown again comes alone. If that happens while the library is listed, it
     # can be missed in both lists, and its master with it.
@@ -96,11 +96,13 @@ def _newest_of_each(records: Sequence[Record]) -> list[Record]:
     return list({record.name: record for record in records}.values())
 
 
-def _to_look_up(page: Iterable[Record]) -> Iterator[tuple[str, str]]:
+def _to_look_up(page: Iterable[Record], *, asked_for: bool) -> Iterator[tuple[str, str]]:
     """Records that a look-up can tell more of, and why: of a master without its original, what Apple made of
-    it; of a content without a size, how long it is."""
+    it; of a content without a size, how long it is; of one with an unreadable value, that value."""
     for record in page:
         match record:
+            case Master(damaged=True) | Asset(damaged=True) | Album(damaged=True) if not asked_for:
+                yield record.name, "it came with a value that cannot be read"
             case Master() | Asset() if catalogue.is_unmeasured(record):
                 yield record.name, "iCloud does not tell the size of its content"
             case Master(whole=False, original=None):

@@ -16,9 +16,18 @@ from typing import NamedTuple
 import apsw
 import trio
 
-from icloudfs.apple import CloudKitError, ICloud, Photos, ZoneGone, is_library
+from icloudfs.apple import (
+    CloudKitError,
+    ICloud,
+    Photos,
+    ZoneError,
+    ZoneGone,
+    ZoneProblem,
+    is_library,
+)
 from icloudfs.apple.cloudkit import MOST_ZONES
 from icloudfs.apple.course import Course
+from icloudfs.apple.decode import UNREADABLE
 from icloudfs.apple.records import Area, Zone
 from icloudfs.apple.wire import PRIMARY_ZONE
 from icloudfs.errors import IcloudfsError, NoPhotos, ProtocolError, one_error
@@ -198,7 +207,8 @@ class Sync:
     async def _changed_zones(self, books: Books, area: Area) -> _Changed | None:
         """What changed in an area since its token; None if this account was never given the area.
 
-        Where iCloud refuses to say what changed, every library that is known is looked at.
+        Where iCloud refuses to say what changed, or names not all of it, every library that is known is
+        looked at.
         """
         parts = books.refusals.of_area(area)
         known = any(z.zone.area == area for z in catalogue.zones(self._database.reader))
@@ -207,17 +217,21 @@ class Sync:
         never_given = area == "shared" and not known and not token
         look = partial(self._since, books, area, token)
         answer = await parts.ask(LIBRARIES, look, harmless=never_given)
-        if answer is not None:
+        if answer is not None and answer.whole:
             await parts.settle(LIBRARIES)
             await parts.settle(LIBRARY_NAMES)
             return answer
+        if answer is not None:
+            await parts.note(LIBRARIES, _NAMELESS)
         names = await parts.ask(
             LIBRARY_NAMES, partial(_libraries, books, area), harmless=never_given
         )
         await parts.settle(LIBRARY_NAMES)
         if never_given and not names:
             return None
-        return _Changed(list(names or ()), [], "", complete=True)
+        found, gone = (answer.zones, answer.gone) if answer is not None else ([], [])
+        libraries = {zone.name: zone for zone in (*found, *(names or ()))}
+        return _Changed(list(libraries.values()), gone, "", complete=True)
 
     async def _since(self, books: Books, area: Area, token: str) -> _Changed:
         """What changed since a token; or everything, where that is refused and once a day."""
@@ -236,7 +250,9 @@ class Sync:
             # would be heard of again only when it changes.
             second = await self._all_pages(books, area, "")
             named = {zone.name: zone for zone in (*second.zones, *answer.zones)}
-            answer = answer._replace(zones=list(named.values()))
+            whole = answer.whole and second.whole
+            token = answer.token if whole else ""
+            answer = answer._replace(zones=list(named.values()), token=token, whole=whole)
         return answer
 
     def _is_time_for_all(self, area: Area) -> bool:
@@ -248,7 +264,7 @@ class Sync:
     async def _all_pages(self, books: Books, area: Area, since: str) -> _Changed:
         changed: dict[str, Zone] = {}
         gone: dict[str, Zone] = {}
-        token = since
+        token, whole = since, True
         course = Course(since, most=_MOST_PAGES)
         while True:
             async with books.requests:
@@ -257,6 +273,7 @@ class Sync:
                 changed.pop(found.zone.name, None)
                 gone.pop(found.zone.name, None)
                 (gone if found.deleted else changed)[found.zone.name] = found.zone
+            whole = whole and answer.whole
             if not answer.more_coming:
                 break
             trouble = course.trouble(answer.token, [z.zone.name for z in answer.zones])
@@ -266,7 +283,13 @@ class Sync:
         libraries = [zone for zone in changed.values() if is_library(zone.name)]
         if len(libraries) > MOST_LIBRARIES:
             raise ProtocolError(f"iCloud names {len(libraries)} libraries, which cannot be meant.")
-        return _Changed(libraries, list(gone.values()), answer.token, complete=not since)
+        return _Changed(
+            libraries,
+            list(gone.values()),
+            answer.token if whole else "",
+            complete=not since,
+            whole=whole,
+        )
 
     async def _stored_zones(self, books: Books, area: Area, answer: _Changed) -> list[StoredZone]:
         """The rows of the changed zones, of those with a listing still to be done, and of those whose changes
@@ -435,6 +458,9 @@ async def _libraries(books: Books, area: Area) -> tuple[Zone, ...]:
         return await books.photos.zones(area)
 
 
+_NAMELESS = ZoneError(ZoneProblem.TRANSIENT, UNREADABLE, "a library came whose name cannot be read")
+
+
 class _Changed(NamedTuple):
     """What ``changes/database`` says of an area."""
 
@@ -444,6 +470,8 @@ class _Changed(NamedTuple):
     token: str
     complete: bool
     """Every zone that there is was named, not only what changed."""
+    whole: bool = True
+    """No zone came without a name."""
 
 
 async def demand_photos(photos: Photos) -> None:

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from icloudfs.apple import ICloud, SessionStore, clock, transport
+from icloudfs.apple import ICloud, SessionStore, clock, retry, transport
 from icloudfs.apple.endpoints import GLOBAL
 from icloudfs.apple.session import Session
 from icloudfs.errors import LoginNeeded, Offline, WrongClock
@@ -142,3 +142,21 @@ async def test_a_certificate_that_expired_by_a_clock_that_is_right(
             with pytest.raises(Offline, match="could not be verified") as caught:
                 await client.photos.zones("private")
     assert not isinstance(caught.value, WrongClock)
+
+
+@pytest.mark.parametrize(
+    "date",
+    [
+        f"Mon, 01 Jan {'9' * 400} 00:00:00 GMT",
+        f"Mon, 01 Jan {'9' * 5000} 00:00:00 GMT",
+        "Mon, 01 Jan 0001 00:00:00 +2359",
+        "Mon, 01 Jan 0001 00:00:00 -0000",
+        "Fri, 31 Dec 9999 23:59:59 -2359",
+        "m\xfcll",
+    ],
+)
+def test_a_date_without_any_sense_says_nothing_that_breaks(date: str) -> None:
+    off = clock.seconds_off({"Date": date})
+    assert off is None or isinstance(off, int)
+    pause = retry.retry_after({"Retry-After": date})
+    assert pause is None or 0 <= pause <= 1e6

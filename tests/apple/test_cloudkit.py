@@ -214,21 +214,49 @@ REFUSED_TOKENS: list[dict[str, Any]] = [
     {"name": "answer", "way": "410", "call": "changes/zone"},
     {"name": "answer", "way": "410", "code": "SYNC_TOKEN_EXPIRED", "call": "changes/zone"},
     {"name": "answer", "way": "400", "code": "INVALID_SYNC_TOKEN", "call": "changes/zone"},
-    {"name": "reject-token", "code": "BAD_REQUEST"},
-    {"name": "reject-token", "code": "SYNC_TOKEN_EXPIRED"},
-    {"name": "reject-token", "code": "INVALID_SYNC_TOKEN"},
+    *(
+        {"name": "reject-token", "code": code, "reason": reason, **whole}
+        for code in (
+            *("BAD_REQUEST", "SYNC_TOKEN_EXPIRED", "INVALID_SYNC_TOKEN"),
+            *("CHANGE_TOKEN_EXPIRED", "NOT_FOUND"),
+        )
+        for reason in ("Unknown sync continuation type", "")
+        for whole in ({}, {"status": 400}, {"status": 404}, {"status": 200})
+    ),
+    {"name": "reject-token", "code": "", "reason": "", "status": 400},
+    {"name": "reject-token", "code": "", "reason": "", "status": 410},
 ]
 
 
-@pytest.mark.parametrize("refused", REFUSED_TOKENS, ids=lambda r: f"{r['name']} {r.get('code')}")
 async def test_a_token_that_is_refused_in_any_way_is_a_bad_one(
-    icloud: ICloud, primary: Zone, refused: dict[str, Any]
+    icloud: ICloud, primary: Zone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("icloudfs.apple.icloud._UNEXPLAINED_PAUSE", 0.0)
     token = (await icloud.photos.list_page(primary, Index.ALL, 0)).token
-    BUILT.faults.set("changes", **refused)
-    (page,) = await icloud.photos.zone_changes("private", [(primary, token)])
-    assert page.error is not None and page.error.problem is ZoneProblem.BAD_TOKEN
-    assert not page.token and not page.records
+    for refused in REFUSED_TOKENS:
+        BUILT.faults.set("changes", **refused)
+        (page,) = await icloud.photos.zone_changes("private", [(primary, token)])
+        assert page.error is not None, refused
+        assert page.error.problem is ZoneProblem.BAD_TOKEN, refused
+        assert page.error.code and not page.token and not page.records
+        BUILT.faults.clear()
+
+
+@pytest.mark.parametrize("way", ["400", "404"])
+@pytest.mark.parametrize("code", ["", "BAD_REQUEST", "NOT_FOUND"])
+async def test_a_call_that_is_refused_without_a_token_too_says_nothing_of_the_token(
+    icloud: ICloud, primary: Zone, monkeypatch: pytest.MonkeyPatch, way: str, code: str
+) -> None:
+    monkeypatch.setattr("icloudfs.apple.icloud._UNEXPLAINED_PAUSE", 0.0)
+    BUILT.faults.set("changes", "answer", way=way, code=code, reason="no such field")
+    with pytest.raises(CloudKitError):
+        await icloud.photos.zone_changes("private", [(primary, "AQ")])
+    BUILT.faults.clear()
+    BUILT.faults.set("changes", "zone-error", code=code or "BUSY")
+    (page,) = await icloud.photos.zone_changes("private", [(primary, "AQ")])
+    assert page.error is not None
+    # Of a zone, BAD_REQUEST says it outright (facts/cloudkit.md §1.7).
+    assert (page.error.problem is ZoneProblem.BAD_TOKEN) == (code == "BAD_REQUEST")
 
 
 async def test_a_call_refused_for_one_zone_s_token_is_repeated_for_each(
@@ -240,14 +268,6 @@ async def test_a_call_refused_for_one_zone_s_token_is_repeated_for_each(
     good, gone = await icloud.photos.zone_changes("private", [(primary, token), (nowhere, token)])
     assert good.error is None and good.token == token
     assert gone.error is not None and gone.error.problem is ZoneProblem.ZONE_GONE
-
-
-async def test_a_bad_request_that_is_not_of_a_token_is_no_bad_token(
-    icloud: ICloud, primary: Zone
-) -> None:
-    BUILT.faults.set("changes", "answer", way="400", code="BAD_REQUEST", reason="no such field")
-    with pytest.raises(CloudKitError):
-        await icloud.photos.zone_changes("private", [(primary, "AQ")])
 
 
 async def test_blank_tokens_are_none() -> None:

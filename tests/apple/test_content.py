@@ -241,3 +241,34 @@ async def test_urls_that_lead_elsewhere(url: str) -> None:
         async with content.download(transport, Session(), url):
             pass
     await transport.aclose()
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        f"bytes 0-{'9' * 5000}/*",
+        f"bytes {'9' * 5000}-{'9' * 5000}/{'9' * 5000}",
+        "bytes \xb2-\xb3/*".encode().decode("latin-1"),
+        "x" * 5000,
+    ],
+)
+async def test_a_range_without_any_sense_is_a_mismatch(stated: str) -> None:
+    for status in ("206 Partial Content", "416 Range Not Satisfiable"):
+        with pytest.raises(ContentMismatch) as caught:
+            await fetch(lambda _, s=status: reply(s, {"Content-Range": stated}, b"x"), 0, 10)  # type: ignore[misc]
+        assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://xn--a.icloud-content.com/B/x",
+        "https://xn--zzzzzzzzz99999999.icloud-content.com/B/x",
+    ],
+)
+async def test_a_host_that_idna_refuses_is_no_address(url: str) -> None:
+    transport = Transport(GLOBAL)
+    with pytest.raises(ProtocolError):
+        async with content.download(transport, Session(), url):
+            pass
+    await transport.aclose()

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import time
 
+import msgspec
 import pytest
 
-from icloudfs.apple.cookies import LARGEST, LARGEST_TOGETHER, MOST, Cookies
+from icloudfs.apple.cookies import LARGEST, LARGEST_TOGETHER, MOST, Cookies, StoredCookie
+from icloudfs.simulator.faults import BAD_COOKIES
 
 SETUP = "https://setup.icloud.com/setup/ws/1/accountLogin"
 DATABASE = "https://p61-ckdatabasews.icloud.com:443/database/1/x"
@@ -103,3 +105,22 @@ def test_all_of_them_together_fit_a_request() -> None:
         jar.harvest(SETUP, [apple(f"B{number}={'x' * 3000}") for number in range(90)])
     assert len(jar.header_for(DATABASE)) <= LARGEST_TOGETHER + 2 * MOST + MOST
     assert "X-APPLE-WEBAUTH-TOKEN" in jar.names()
+
+
+@pytest.mark.parametrize("line", BAD_COOKIES)
+def test_what_no_request_can_carry_is_not_kept(line: str) -> None:
+    jar = Cookies()
+    jar.harvest(SETUP, [apple(TOKEN), line.encode("latin-1").decode("latin-1")])
+    assert jar.header_for(DATABASE) == TOKEN
+    sent = jar.header_for(SETUP)
+    assert sent.startswith(TOKEN) and sent.isascii() and sent.isprintable()
+    assert msgspec.json.decode(msgspec.json.encode(jar.stored()), type=list[StoredCookie])
+
+
+def test_what_an_earlier_icloudfs_kept_all_the_same_is_dropped() -> None:
+    good = StoredCookie("a", "b", "setup.icloud.com", host_only=True)
+    bad = StoredCookie("X-APPLE-SECRET", "p\xe4ss", "setup.icloud.com", host_only=True)
+    assert Cookies([good, bad]).stored() == (good,)
+    jar = Cookies()
+    jar.replace([bad, good])
+    assert jar.header_for(SETUP) == "a=b"

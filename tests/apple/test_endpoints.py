@@ -38,6 +38,10 @@ def test_apples_hosts(url: str) -> None:
         "",
         "https://",
         "https://[bad",
+        "https://xn--a.icloud-content.com/B/AAAA",
+        "https://xn--zzzzzzzzz99999999.icloud.com/",
+        "https://\u2028.icloud.com/",
+        "https://\ud800.icloud.com/",
         "http://127.0.0.1:1/",
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 import trio
@@ -731,3 +732,62 @@ async def test_logout_offline_forgets_all_the_same(signed_in: World) -> None:
 async def test_it_must_be_entered(world: World) -> None:
     with pytest.raises(RuntimeError, match="async with"):
         await world.client().ensure_session()
+
+
+# -- nothing unforeseen ----------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("way", ["bad-cookie", "bad-headers", "nested-error", "much-later"])
+async def test_what_an_answer_carries_spoils_no_later_call(signed_in: World, way: str) -> None:
+    """Neither in this process nor, from the session file, in the next one."""
+    async with signed_in.client(patience=0.2) as client:
+        signed_in.sim.faults.set("*", "answer", way=way)
+        with suppress(ProtocolError, Throttled):
+            await ask(client)
+        signed_in.sim.faults.clear()
+        await ask(client)
+    async with signed_in.client() as client:
+        await ask(client)
+    assert "accountLogin" not in signed_in.paths
+
+
+async def test_a_session_file_with_what_cannot_be_sent_works(signed_in: World) -> None:
+    """As an earlier icloudfs kept it."""
+    store = signed_in.store()
+    store.session.scnt = store.session.session_id = "m\xfcll"
+    text = store.session.to_json().decode()
+    store.path.write_text(text.replace('"X-APPLE-WEBAUTH-USER"', '"X-APPLE-S\xe4CRET"'))
+    async with signed_in.client(password=kept_password) as client:
+        await ask(client)
+        await client.login(ACCOUNT.password, Codes())
+        await ask(client)
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 403, 409, 421, 503])
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"serverErrorCode":"X","reason":' + "[" * 20_000 + "]" * 20_000 + "}",
+        '{"serverErrorCode":' + "[" * 300 + "]" * 300 + ',"reason":{}}',
+        '{"serverErrorCode":"THROTTLED","retryAfter":1' + "0" * 400 + "}",
+        '{"serverErrorCode":"THROTTLED","retryAfter":NaN}',
+        '{"serverErrorCode":"\\ud800","reason":"\\x"}',
+        '{"direct":' * 300 + "1" + "}" * 300,
+    ],
+    ids=["deep", "nested", "later", "never", "no text", "wrapped"],
+)
+async def test_an_error_in_any_form_is_one_of_ours(
+    signed_in: World, status: int, body: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(icloud, "_UNEXPLAINED_PAUSE", 0.0)
+    monkeypatch.setattr(
+        retry.with_patience, "__kwdefaults__", {"patience": 0.1, "jitter": lambda: 0}
+    )
+    signed_in.sim.faults.set("*", "status", status=status, body=body)
+    async with signed_in.client(password=kept_password, patience=0.1) as client:
+        for call in (ask, lambda c: c.login(ACCOUNT.password, Codes())):
+            with pytest.raises(IcloudfsError) as caught:
+                await call(client)
+            assert "unforeseen" not in str(caught.value)
+            assert len(str(caught.value)) < 1000

@@ -23,8 +23,10 @@ from tests.ways import some
 CALLS = ("lookup", "content")
 STATUSES = ("400", "403", "404", "410", "416", "421", "450", "500", "503")
 ALL_WAYS = (*STATUSES, *(way for way in WAYS if way != "no-inner-list"))
-NO_VERDICT = ("500", "503", "silence")
+NO_VERDICT = ("500", "503", "silence", "much-later")
 """A server that is busy or gone says nothing of the photo: it stays pending."""
+HARMLESS = ("bad-value", "bad-name", "bad-token", "bad-cookie", "bad-headers")
+"""A content has no such values, and a look-up gives all the same what they do not spoil."""
 PHOTOS = 4
 PATIENCE = 0.3  # seconds
 BOUND = 30.0  # seconds for all photos, whatever is answered
@@ -83,7 +85,7 @@ async def test_downloads_that_are_answered_wrongly_for_ever(
 ) -> None:
     async with _world(tmp_path, database) as world:
         world.icloud.patience = PATIENCE
-        for way in some(ALL_WAYS, call, CALLS):
+        for way in some([way for way in ALL_WAYS if way not in HARMLESS], call, CALLS):
             bad, *good = files = await photos(world)
             only = bad.checksum if call == "content" else ""
             world.sim.faults.set("*", "answer", call=call, way=way, checksum=only)

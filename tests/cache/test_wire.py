@@ -26,7 +26,7 @@ from icloudfs.apple import (
 )
 from icloudfs.apple import checksum as apple
 from icloudfs.cache import Cache, ICloudSource
-from icloudfs.errors import ContentMismatch, ContentUnavailable, Offline
+from icloudfs.errors import ContentMismatch, ContentUnavailable, IcloudfsError, Offline
 from icloudfs.simulator import Account, LibraryPlan, Simulator
 from icloudfs.state import contents
 from icloudfs.state.database import Database
@@ -256,3 +256,25 @@ async def test_the_simulator_stopped(directory: Path, database: Database) -> Non
             with trio.fail_after(2), pytest.raises(Offline):
                 await read_all(world.cache, uncached)
             assert await world.reads_right(cached)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://xn--a.icloud-content.com/B/x",
+        "https://xn--zzzzzzzzz99999999.icloud-content.com/B/x",
+        "https://[bad",
+        "https://elsewhere.example/B/x",
+        "",
+    ],
+)
+async def test_an_address_that_leads_nowhere_is_forgotten(
+    tmp_path: Path, database: Database, url: str
+) -> None:
+    async with _world(tmp_path, database) as world:
+        file = await world.take("jpeg")
+        world.sim.faults.set("lookup", "wrong-url", url=url, times=1)
+        with pytest.raises(IcloudfsError) as caught:
+            await read_all(world.cache, file)
+        assert str(caught.value)
+        assert await world.reads_right(file), "the next one is looked up"

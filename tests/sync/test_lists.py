@@ -364,6 +364,37 @@ async def test_counts_that_promise_anything_are_no_storm(tmp_path: Path, lie: in
         assert_whole(account, client)
 
 
+LOST = ("null", "absent", "refused", "nothing")
+"""Counts that are missing."""
+
+
+@pytest.mark.parametrize("told", [*LOST, 0, 1, 66, 99, 100, 101, 200, 1000])
+async def test_a_count_that_is_lost_loses_no_photo(tmp_path: Path, told: object) -> None:
+    """Of the library and of every album, with a marker on a full page and without one. What is missing is said,
+    and no more once it is counted."""
+    async with lab(tmp_path, LARGE) as account:
+        client = account.client()
+        account.faults.set("query", "count", told=told)
+        account.faults.switch(markers=isinstance(told, int) and told % 2 == 0)
+        figures = await client.sync()
+        assert_whole(account, client)
+        assert (len(figures.refused) == 1) == (told in LOST), figures.refused
+        assert ("counts" in "".join(figures.refused)) == (told in LOST)
+        account.faults.clear()
+        account.days_later += 1
+        figures = await client.sync()
+        assert figures.refused == []
+        assert_whole(account, client)
+
+
+async def test_an_album_is_empty_if_its_count_and_its_list_say_so(tmp_path: Path) -> None:
+    async with lab(tmp_path) as account:
+        album = account.phone.create_album("Nothing yet")
+        account.faults.set("*", "answer", call="members", parent=album, way="403")
+        figures = await account.client().sync()
+        assert len(figures.refused) == 1 and "Nothing yet" in figures.refused[0]
+
+
 # -- pages -----------------------------------------------------------------------------------------
 
 GAPS: list[dict[str, Any]] = [{"at": 100}, {"at": 60, "length": 10}, {"at": 120, "length": 250}]
