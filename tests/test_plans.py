@@ -273,7 +273,7 @@ IN_A_THREAD = {
     "cache.orphans.has_row": "verify: a file of an odd name, of which there is none",
     "desktop.seeds._count": "10,000 rows, when the seeder's thread begins",
     "mount.kernel._refresh": "everything that the kernel may know, told anew",
-    "mount.volume._count": "df, once a minute",
+    "mount.volume._ask_state": "df, once a minute",
     "state.catalogue.counts": "the end of a listing, in its transaction",
     "state.catalogue.has_foreign_members": "once a listing, read aside",
     "state.catalogue.owed_count": "in the transaction that ends a run, and in status",
