@@ -135,6 +135,7 @@ class Fetch:
         self._open_again = open_again
         self._opening: Outcome[None] | None = None
         self._is_opening = False
+        self._is_aside = False
         self._pulls: list[Pull] = []
         self._places: list[Place] = []
         self._waiters: set[_Waiter] = set()
@@ -271,7 +272,8 @@ class Fetch:
             before = self._reached()
             with trio.move_on_after(self.patience + _BEYOND_PATIENCE):
                 await waiter.woken.wait()
-            if not waiter.woken.is_set() and not waiter.kept and self._reached() == before:
+            may_take_long = waiter.kept or self._is_aside
+            if not waiter.woken.is_set() and not may_take_long and self._reached() == before:
                 raise DiskSilent("The disk of the cache does not take what comes.")
 
     def _reached(self) -> tuple[int, ...]:
@@ -623,7 +625,7 @@ class Fetch:
         """
         if self.holding.is_here or not self.is_quiet:
             return False
-        self._busy = True
+        self._busy = self._is_aside = True
         self._places.clear()
         self._means.room.left(self.holding.counted)
         self.holding.let_go()
@@ -632,7 +634,7 @@ class Fetch:
 
     def go_on(self) -> None:
         """With what the holding has taken up meanwhile: readers that wait are served from it."""
-        self._busy = False
+        self._busy = self._is_aside = False
         if self.holding.whole:
             self._means.room.arrived(0, self.holding.counted)
         if self._read_unverified:
