@@ -24,7 +24,7 @@ import icloudfs
 from icloudfs.cache.urls import NEARBY
 from icloudfs.desktop import seeds
 from icloudfs.simulator import LibraryPlan
-from icloudfs.state import database
+from icloudfs.state import completeness, database
 from icloudfs.sync import mirror
 from icloudfs.sync.mirror import _Choice
 from icloudfs.tree.directory import Directory
@@ -158,6 +158,11 @@ LOCALS: dict[str, list[dict[str, Any]]] = {
     "state.catalogue.unseen": [
         {"kind": "relation", "name": "asset || '-IN-' || album"},
         *({"kind": kind, "name": "name"} for kind in _KINDS[1:]),
+    ],
+    "state.completeness._asked": [
+        {"question": completeness._INCOMPLETE},
+        {"question": completeness._UNHEARD_OF},
+        {"question": f"EXISTS (SELECT 1 FROM refused_part WHERE {completeness.ALBUM_PARTS})"},
     ],
     "state.refusals.ask_at_once": [{"which": ""}, {"which": " WHERE NOT harmless"}],
 }

@@ -686,7 +686,9 @@ class Fetch:
             for pull in self._pulls:
                 pull.leave(pause=self.streams)
             if self._pulls and self.streams:
-                self._nursery.start_soon(self._give_up_unless_somebody_comes, self._new_absence())
+                self._nursery.start_soon(
+                    aside, self._give_up_unless_somebody_comes, self._new_absence()
+                )
         self._notice_if_left_alone()
 
     def _new_absence(self) -> int:
