@@ -143,6 +143,7 @@ class _Mount:
             Xattrs(library.database.reader),
             Volume(library.database.path, library.settings.account_cache()),
             self._desktop(),
+            library.cache.echo.heard,
         )
 
     def _desktop(self) -> Desktop | None:

@@ -192,6 +192,10 @@ class ContentError(IcloudfsError):
     exit_code = 19
 
 
+class DiskSilent(ContentError):
+    """The disk that has the content does not answer: it sleeps, is far away, or stands still."""
+
+
 class ContentMismatch(ContentError):
     """The bytes that came are not the bytes that iCloud announced."""
 

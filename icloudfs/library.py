@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -328,7 +327,7 @@ class Library:
         wanted = await self.database.read(question)
         if not wanted.files:
             return
-        room, whose = self._room()
+        room, whose = await self._room()
         too_much = wanted.bytes > room
         if too_much:
             self._forewarn(
@@ -369,9 +368,9 @@ class Library:
         log.warning("%s", text)
         report(Note(text))
 
-    def _room(self) -> tuple[int, str]:
+    async def _room(self) -> tuple[int, str]:
         """Bytes that may be downloaded before something else would have to go, and what bounds them."""
-        disk = shutil.disk_usage(self.settings.account_cache()).free
+        disk = (await self.cache.disk_usage()).free
         limit = self.settings.cache_limit
         left = max(limit - self.cache.usage, 0)
         if limit and left < disk:

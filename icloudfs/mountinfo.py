@@ -28,6 +28,8 @@ class Mounted(msgspec.Struct, frozen=True):
     """Of the device number; also the name of a FUSE connection below /sys/fs/fuse/connections."""
     user: int | None = None
     """Who mounted it, of a FUSE filesystem."""
+    number: int = 0
+    """By which the kernel tells one mount from another (proc(5): mount ID)."""
 
     @property
     def ours(self) -> bool:
@@ -52,6 +54,7 @@ def _mounted(words: list[bytes]) -> Mounted:
         source=_text(source),
         minor=int(words[2].partition(b":")[2]),
         user=None if user is None else int(user[1]),
+        number=int(words[0]),
     )
 
 

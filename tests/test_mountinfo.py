@@ -75,7 +75,7 @@ def test_whatever_a_neighbour_is_called(
     odd = Path(os.fsdecode(b"/home/" + name))
 
     assert [mounted.path for mounted in mount_table.all_of_ours()] == [odd, Path("/me")]
-    assert mount_table.mounted_at(odd) == Mounted(odd, "fuse.icloudfs", "icloudfs:me", 60, 1000)
+    assert mount_table.mounted_at(odd) == Mounted(odd, "fuse.icloudfs", "icloudfs:me", 60, 1000, 50)
     assert mount_table.mounted_above(odd / "below" / "it") == mount_table.mounted_at(odd)
     assert our_mounts() == {b"/home/" + name, b"/me"}
 
@@ -85,7 +85,7 @@ def test_a_source_that_is_empty(tmp_path: Path) -> None:
     table = tmp_path / "mountinfo"
     table.write_bytes(b"50 1 0:60 / /mnt rw - tmpfs  rw,size=1k\n\n50 1 0:60\n")
 
-    assert [*mounts(table)] == [Mounted(Path("/mnt"), "tmpfs", "", 60)]
+    assert [*mounts(table)] == [Mounted(Path("/mnt"), "tmpfs", "", 60, number=50)]
 
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES.keys())

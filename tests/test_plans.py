@@ -24,7 +24,7 @@ import icloudfs
 from icloudfs.cache.urls import NEARBY
 from icloudfs.desktop import seeds
 from icloudfs.simulator import LibraryPlan
-from icloudfs.state import database
+from icloudfs.state import completeness, database
 from icloudfs.sync import mirror
 from icloudfs.sync.mirror import _Choice
 from icloudfs.tree.directory import Directory
@@ -159,6 +159,11 @@ LOCALS: dict[str, list[dict[str, Any]]] = {
         {"kind": "relation", "name": "asset || '-IN-' || album"},
         *({"kind": kind, "name": "name"} for kind in _KINDS[1:]),
     ],
+    "state.completeness._asked": [
+        {"question": completeness._INCOMPLETE},
+        {"question": completeness._UNHEARD_OF},
+        {"question": f"EXISTS (SELECT 1 FROM refused_part WHERE {completeness.ALBUM_PARTS})"},
+    ],
     "state.refusals.ask_at_once": [{"which": ""}, {"which": " WHERE NOT harmless"}],
 }
 """What statements are made of that their functions choose: every way."""
@@ -273,7 +278,7 @@ IN_A_THREAD = {
     "cache.orphans.has_row": "verify: a file of an odd name, of which there is none",
     "desktop.seeds._count": "10,000 rows, when the seeder's thread begins",
     "mount.kernel._refresh": "everything that the kernel may know, told anew",
-    "mount.volume._count": "df, once a minute",
+    "mount.volume._ask_state": "df, once a minute",
     "state.catalogue.counts": "the end of a listing, in its transaction",
     "state.catalogue.has_foreign_members": "once a listing, read aside",
     "state.catalogue.owed_count": "in the transaction that ends a run, and in status",

@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -112,6 +113,7 @@ class Adoption:
             checksum = arrival.file.checksum
             fetch = self._hold(arrival.file)
             stack.callback(fetch.reader_left)
+            await fetch.until_opened()
             if checksum in aside or fetch.holding.is_here or not fetch.is_quiet:
                 adopted.left.append(arrival)
                 continue
@@ -120,27 +122,30 @@ class Adoption:
             if not fetch.set_aside():
                 adopted.left.append(arrival)
                 continue
-            stack.callback(self._go_on, fetch)
+            stack.push_async_callback(self._go_on, fetch)
             part = self._places.absolute(self._places.new_part(checksum))
             aside[checksum] = _Coming(arrival, part)
             if given_up:
-                await trio.to_thread.run_sync(_remove, self._places.absolute(given_up))
+                await self._places.disk.run(partial(_remove, self._places.absolute(given_up)))
         return aside
 
-    def _go_on(self, fetch: Fetch) -> None:
-        row = None
+    async def _go_on(self, fetch: Fetch) -> None:
         try:
             row = contents.get(self._database.reader, fetch.file.checksum)
+            if row is not None and row.status == "downloaded":
+                disk = self._places.elsewhere if row.imported else self._places.disk
+                with trio.CancelScope(shield=True):
+                    await disk.run(partial(fetch.holding.take_up, row))
         finally:
-            fetch.go_on(row)
+            fetch.go_on()
 
     async def _bring(self, coming: _Coming, how: How, adopted: Adopted) -> bool:
         arrival, part = coming
         try:
-            await trio.to_thread.run_sync(bring, arrival, part, how)
+            await self._places.disk.run(partial(bring, arrival, part, how))
         except BaseException as error:
             with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(_remove, part)
+                await self._places.disk.run(partial(_remove, part))
             if isinstance(error, DiskFull) or not isinstance(error, ContentError | OSError):
                 raise
             reason = error.strerror if isinstance(error, OSError) else str(error)

@@ -247,7 +247,7 @@ class _Audit:
         self._result.checked += len(rows)
         self._result.bytes += sum(row.size for row in rows)
         await self._note_good(judged)
-        bad = [found for found in judged if found.is_bad and self._is_still_bad(found)]
+        bad = [found for found in judged if found.is_bad and await self._is_still_bad(found)]
         problems = [self._note_bad(found) for found in bad]
         if self._repair and bad:
             await self._mend(list(zip(bad, problems, strict=True)))
@@ -275,17 +275,16 @@ class _Audit:
         reasons = self._result.unverifiable_reasons
         reasons[reason] = reasons.get(reason, 0) + 1
 
-    def _is_still_bad(self, found: Judged) -> bool:
-        """On the event loop: whether row and file are those that were judged, and nobody moves them."""
+    async def _is_still_bad(self, found: Judged) -> bool:
+        """Whether row and file are those that were judged, and nobody moves them."""
         row = found.row
+        if await self._identity_at(self._cache.places.absolute(row.path)) != found.seen:
+            return False
         now = contents.get(self._cache.database.reader, row.checksum)
         if now is None or self._cache.is_leaving(row.checksum):
             return False
-        if (now.status, now.path, now.downloaded_at, now.identity) != (
-            (row.status, row.path, row.downloaded_at, row.identity)
-        ):
-            return False
-        return _identity_at(self._cache.places.absolute(row.path)) == found.seen
+        judged = row.status, row.path, row.downloaded_at, row.identity
+        return (now.status, now.path, now.downloaded_at, now.identity) == judged
 
     def _note_bad(self, found: Judged) -> Problem:
         result = self._result
@@ -361,7 +360,7 @@ class _Audit:
         while orphans := await trio.to_thread.run_sync(search.next, _PAGE):
             for orphan in orphans:
                 await trio.lowlevel.checkpoint()
-                if self._is_claimed(orphan) or self._may_be_of_a_photo_to_come(orphan):
+                if await self._is_claimed(orphan) or self._may_be_of_a_photo_to_come(orphan):
                     continue
                 self._result.orphans += 1
                 reason = "No content in the state is this file."
@@ -371,16 +370,21 @@ class _Audit:
                 if self._repair and await self._dispose_of(orphan):
                     self._note_repaired(problem)
 
-    def _is_claimed(self, orphan: Orphan) -> bool:
-        """On the event loop: whether it is somebody's after all, or gone."""
+    async def _is_claimed(self, orphan: Orphan) -> bool:
+        """Whether it is somebody's after all, or gone."""
         return (
-            self._cache.is_claimed(orphan.path.name)
-            or self._has_row(orphan)
-            or not _identity_at(orphan.path)
+            await self._has_row(orphan)
+            or not await self._identity_at(orphan.path)
+            or self._cache.is_claimed(orphan.path.name)
         )
 
-    def _has_row(self, orphan: Orphan) -> bool:
-        return has_row(self._cache.database.reader, orphan.relative, orphan.checksum)
+    async def _has_row(self, orphan: Orphan) -> bool:
+        return await self._cache.database.read(
+            partial(has_row, relative=orphan.relative, checksum=orphan.checksum)
+        )
+
+    async def _identity_at(self, path: Path) -> str:
+        return await self._cache.places.disk.run(partial(_identity_at, path))
 
     async def _dispose_of(self, orphan: Orphan) -> bool:
         """Take it for the content that it is named after, if that is lacking, or remove it.
@@ -394,12 +398,11 @@ class _Audit:
             if row is not None:
                 await self._cache.drop([file.checksum])
             with suppress(IcloudfsError):
-                await self._cache.fetch(file)  # finds it, and believes it when it has verified it
-        elif not self._is_claimed(orphan):
-            leaving = self._cache.places.next_leaving()
-            orphan.path.rename(leaving)
-            await trio.to_thread.run_sync(leaving.unlink)
-        return not _identity_at(orphan.path) or self._has_row(orphan)
+                # Found there, it is believed when it has been verified.
+                await self._cache.fetch(file, may_be_there=True)
+        elif not await self._is_claimed(orphan):
+            await self._cache.remove(orphan.path)
+        return not await self._identity_at(orphan.path) or await self._has_row(orphan)
 
     def _may_be_of_a_photo_to_come(self, orphan: Orphan) -> bool:
         """While a library is not wholly listed, a file that bears a checksum is not nobody's yet."""

@@ -11,6 +11,7 @@ recorded, readers that wait get an error, and nothing outlives it.
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import time
 from collections.abc import AsyncIterable, Callable, Iterable, Sequence
@@ -18,6 +19,7 @@ from contextlib import suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import trio
 
@@ -25,6 +27,8 @@ from icloudfs import pathtext
 from icloudfs.aside import aside, keep_going
 from icloudfs.cache.adopting import Adopted, Adoption
 from icloudfs.cache.bringing import Arrival, How
+from icloudfs.cache.disk import in_passing
+from icloudfs.cache.echo import Echo
 from icloudfs.cache.eviction import Room, bytes_of
 from icloudfs.cache.fetch import Fetch, Rules, Transfer
 from icloudfs.cache.handle import OpenFile
@@ -40,7 +44,7 @@ from icloudfs.cache.source import Source
 from icloudfs.cache.sweep import Sweep
 from icloudfs.cache.thumbnails import MOST, MOST_BYTES, Figures, Thumbnails
 from icloudfs.cache.urls import NEARBY, FreshURLs
-from icloudfs.errors import IcloudfsError, Offline
+from icloudfs.errors import DiskSilent, IcloudfsError, Offline
 from icloudfs.progress import Report
 from icloudfs.state import contents, metadata
 from icloudfs.state.contents import Content
@@ -77,6 +81,14 @@ _LOOKED_AT_ALL = "contents_looked_through"
 """In ``metadata``: when that was last done, in seconds since the epoch."""
 
 
+class DiskUsage(NamedTuple):
+    """Bytes, as ``shutil.disk_usage`` tells them."""
+
+    total: int
+    used: int
+    free: int
+
+
 def _tell_nobody(checksum: str) -> None:
     """There is no kernel that could have copies."""
 
@@ -110,6 +122,8 @@ class Cache:
         self._rules = Rules(whole_below=whole_below, head=head, strict=strict)
         self._timeout = timeout
         self._on_content_changed = on_content_changed or _tell_nobody
+        self.echo = Echo()
+        """Tells it files of this machine from what our own mount serves by another way."""
         self._fetches: dict[str, Fetch] = {}
         self._checked: set[str] = set()
         """What was read or fetched since the start, and found right; kept if ``strict``."""
@@ -123,12 +137,14 @@ class Cache:
         self._means: Means | None = None
         self._thumbnails: Thumbnails | None = None
         self._nursery: trio.Nursery | None = None
+        self._is_swept = False
+        """Whether there is no whole content that no row speaks of, so that nobody need look for one."""
 
     # -- life ------------------------------------------------------------------------------------
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the cache going until cancelled. Raises CacheUnusable before it has started."""
-        unclean = await trio.to_thread.run_sync(self.places.prepare)
+        unclean = await self.places.disk.run(self.places.prepare)
         known = await self.database.write(
             lambda connection: contents.set_directory(
                 connection, pathtext.kept(self.places.directory)
@@ -155,7 +171,9 @@ class Cache:
         urls = FreshURLs(
             self._source, nursery, self._timeout, lambda file: self.tree.nearby(file.ino, NEARBY)
         )
-        self._thumbnails = Thumbnails(self._shelf, self._source, urls, nursery, self._timeout)
+        self._thumbnails = Thumbnails(
+            self._shelf, self.places.disk, self._source, urls, nursery, self._timeout
+        )
         self._means = Means(
             source=self._source,
             database=self.database,
@@ -170,6 +188,7 @@ class Cache:
     async def _sweep(self, thoroughly: bool) -> None:
         sweep = Sweep(self.places, self.database, self._room, self.is_claimed)
         await sweep.run(thoroughly=thoroughly)
+        self._is_swept = True
         await self._room.shrink()
 
     async def _record_everything(self) -> None:
@@ -178,6 +197,7 @@ class Cache:
                 await aside(fetch.holding.keep)
             await record(fetch.holding)
             self._put_away(fetch)
+            await aside(self.places.disk.run, fetch.holding.closing())
         await self._ledger.record()
         await self._ledger.write_access_times()
         try:
@@ -185,7 +205,7 @@ class Cache:
         except IcloudfsError as error:
             log.warning("What lies in the cache is looked through at the next start: %s", error)
         else:
-            await aside(trio.to_thread.run_sync, self.places.leave)
+            await aside(self.places.disk.run, self.places.leave)
 
     @property
     def tree(self) -> Directory:
@@ -196,16 +216,19 @@ class Cache:
     # -- reading ---------------------------------------------------------------------------------
 
     def open(self, file: File) -> OpenFile:
-        """Open ``file`` for reading: one open(2) at most, no network. Whoever opens must close."""
+        """Open ``file`` for reading: waits for neither disk nor network. Whoever opens must close."""
         return OpenFile(self._take_up(file), self._buffer)
 
-    async def fetch(self, file: File) -> bool:
-        """Have the whole of ``file`` here, verified; whether it was not before.
+    async def fetch(self, file: File, *, may_be_there: bool = False) -> bool:
+        """Have the whole of ``file`` here, verified; whether it was not before. ``may_be_there``: also without
+        a row that says so.
 
         Raises as ``OpenFile.read``.
         """
-        fetch = self._take_up(file)
+        self._ledger.touch(file.checksum)
+        fetch = self._hold(file, look=may_be_there)
         try:
+            await fetch.until_opened()
             was_lacking = not fetch.holding.is_here
             await fetch.until_whole()
             return was_lacking
@@ -247,10 +270,15 @@ class Cache:
         if not self._room.has_room(size):
             return False
         try:
-            disk = await trio.to_thread.run_sync(shutil.disk_usage, self.places.directory)
-        except FileNotFoundError:
-            return False  # somebody has deleted it: the next who needs it makes it anew
+            disk = await self.disk_usage()
+        except (FileNotFoundError, DiskSilent):
+            return False  # if it was deleted, the next who needs it makes it anew
         return disk.free > size + _DISK_TO_SPARE
+
+    async def disk_usage(self) -> DiskUsage:
+        """Of the disk of the cache directory. Raises OSError, DiskSilent."""
+        usage = partial(shutil.disk_usage, self.places.directory)
+        return DiskUsage(*await self.places.disk.ask(usage, self._timeout))
 
     async def thumbnail(self, file: File) -> bytes:
         """A small JPEG of what ``file`` shows, without a byte of its content. Raises as ``Thumbnails.of``."""
@@ -359,6 +387,12 @@ class Cache:
             return content_name(name) in map(file_name, self._fetches)
         return checksum in self._fetches or self._room.is_leaving(checksum)
 
+    async def remove(self, path: Path) -> None:
+        """Remove a file of the cache directory that is nobody's: not ``is_claimed``, and without a row."""
+        checksum = checksum_of(path.name)
+        with self._room.parting_with([] if checksum is None else [checksum]):
+            await self.places.disk.run(path.unlink)
+
     def is_leaving(self, checksum: str) -> bool:
         """Whether the content is being evicted just now: its file is gone, its row not yet."""
         return self._room.is_leaving(checksum)
@@ -375,25 +409,29 @@ class Cache:
             return None
         fetch = self._hold(file)
         try:
-            leaving = self._push_out(checksum, seen)
-            is_at_rest = fetch.holding.is_here and fetch.is_quiet
-            if is_at_rest and (not seen or fetch.holding.is_open_at(seen)):
+            await fetch.until_opened()
+            row = contents.get(self.database.reader, checksum)
+            if row is not None and row.path and not row.imported:
+                path = self.places.absolute(row.path)
+                await self.places.disk.run(partial(self._push_out, path, seen))
+            is_it = await self._is_open_at(fetch.holding, seen)
+            if is_it and fetch.holding.is_here and fetch.is_quiet:
                 fetch.lose()
             await record(fetch.holding)
         finally:
             fetch.reader_left()
-        await trio.to_thread.run_sync(partial(leaving.unlink, missing_ok=True))
         return file
 
-    def _push_out(self, checksum: str, seen: str) -> Path:
+    def _push_out(self, path: Path, seen: str) -> None:
         leaving = self.places.next_leaving()
-        row = contents.get(self.database.reader, checksum)
-        if row is not None and row.path and not row.imported:
-            path = self.places.absolute(row.path)
-            with suppress(FileNotFoundError):
-                if identity(path.lstat()) == seen:
-                    path.rename(leaving)
-        return leaving
+        with suppress(FileNotFoundError):
+            if identity(path.lstat()) == seen:
+                path.rename(leaving)
+                leaving.unlink()
+
+    async def _is_open_at(self, holding: Holding, seen: str) -> bool:
+        """Whether the file that was ``seen`` is the one that is read from; '' is none, so whatever is."""
+        return not seen or await self.places.disk.run(partial(holding.is_open_at, seen))
 
     # -- the contents in use ---------------------------------------------------------------------
 
@@ -402,33 +440,28 @@ class Cache:
         self._ledger.touch(file.checksum)
         return self._hold(file)
 
-    def _hold(self, file: File) -> Fetch:
-        """The one fetch of this content, with one more reader."""
+    def _hold(self, file: File, *, look: bool = False) -> Fetch:
+        """The one fetch of this content, with one more reader. ``look`` for it whatever its row says."""
         fetch = self._fetches.get(file.checksum)
         if fetch is None:
-            fetch = self._fetches[file.checksum] = self._new_fetch(file)
+            fetch = self._fetches[file.checksum] = self._new_fetch(file, look=look)
         else:
             if file.size == fetch.file.size:
-                fetch.file = (
-                    file  # the record that was asked last is the one most likely still there
-                )
+                # The record that was asked last is the one most likely still there.
+                fetch.file = file
             if not fetch.holding.is_what_was_written():
                 fetch.lose()
         fetch.reader_came()
         return fetch
 
-    def _new_fetch(self, file: File) -> Fetch:
+    def _new_fetch(self, file: File, *, look: bool) -> Fetch:
         if self._means is None or self._nursery is None:
             raise RuntimeError("Cache.run must be running")
         row = contents.get(self.database.reader, file.checksum)
-        if self._room.is_leaving(file.checksum):
-            row = None
         holding = Holding(self.places, self.database, file)
         holding.on_lost = self._room.left
-        unread = self._rules.strict and file.checksum not in self._checked
-        holding.take_up(row, check=unread)
-        self._put_right(row, holding)
-        return Fetch(
+        nursery = self._nursery
+        fetch = Fetch(
             file,
             holding,
             self._rules,
@@ -436,7 +469,53 @@ class Cache:
             self._nursery,
             proved_wrong=self._on_content_changed,
             left_alone=self._put_away_soon,
+            open_again=lambda fetch: nursery.start_soon(aside, self._open, fetch),
         )
+        is_nothing_there = self._is_swept and not look and (row is None or not row.path)
+        is_leaving = self._room.is_leaving(file.checksum)
+        check = self._is_to_be_checked(file)
+        if is_leaving or not (is_nothing_there or holding.take_up_at_once(row, check=check)):
+            fetch.begin_opening()
+        else:
+            self._put_right(row, holding)
+        return fetch
+
+    def _is_to_be_checked(self, file: File) -> bool:
+        """Whether it is not believed to be what was written, though it looks like it."""
+        return self._rules.strict and file.checksum not in self._checked
+
+    async def _open(self, fetch: Fetch) -> None:
+        """Ask the disk what it has of a content."""
+        failure: Exception = Offline("icloudfs is being stopped.")
+        try:
+            holding = await self._taken_up(fetch.file)
+        except Exception as error:
+            if not isinstance(error, DiskSilent):
+                log.exception("%s could not be opened", fetch.file.checksum)
+            failure = error
+        else:
+            fetch.opened(holding)
+            return
+        finally:
+            if fetch.is_opening:
+                fetch.not_opened(failure)
+
+    async def _taken_up(self, file: File) -> Holding:
+        await self._room.until_gone(file.checksum)
+        known = row = contents.get(self.database.reader, file.checksum)
+        holding = Holding(self.places, self.database, file)
+        holding.on_lost = self._room.left
+        if row is not None and row.imported:
+            path = os.fsencode(self.places.absolute(row.path))
+            if await self.echo.is_ours(path):
+                log.warning("%s is shown by the mounted library itself: it is not read", row.path)
+                row = None
+                holding.disown_row()
+        disk = self.places.elsewhere if row is not None and row.imported else self.places.disk
+        take_up = partial(holding.take_up, row, check=self._is_to_be_checked(file))
+        await disk.ask(take_up, self._timeout, undo=lambda _: holding.close())
+        self._put_right(known, holding)
+        return holding
 
     def _put_right(self, row: Content | None, holding: Holding) -> None:
         """The disk may hold less or more of a content than its row said."""
@@ -471,9 +550,12 @@ class Cache:
         if fetch.holding.row_is_wrong:
             # It could not be recorded: what counts from now on is what the row says, right or wrong.
             self._room.left(fetch.holding.counted - fetch.holding.in_row)
-        fetch.holding.close()
         if self._nursery is None:
-            return
+            return  # whoever ends the cache closes it
+        if fetch.holding.may_wait_to_close:
+            in_passing(fetch.holding.closing())
+        else:
+            fetch.holding.close()
         if self._room.is_to_be_dropped(fetch.file.checksum):
             drop = partial(self._room.drop_what_was_held, fetch.file.checksum)
             self._nursery.start_soon(aside, drop)

@@ -5,17 +5,17 @@ exceeded for as long as somebody holds more than it open; it is made good when t
 
 Invariants
 
-* A file leaves in one step of the event loop, by a rename, and never while somebody holds it. So whoever
-  opens a content either has it whole or finds it gone, and what is fetched afterwards under the same name
-  is never deleted by an eviction that began before.
-* Until its row is gone too, the content ``is_leaving``, and whoever opens it takes it for gone already.
+* A file leaves by a rename, and never while somebody holds it. From one step of the event loop on, until its
+  row is gone too, the content ``is_leaving``, and whoever opens it waits for that. So they either have it whole
+  or find it gone, and what is fetched afterwards under the same name is never deleted by an eviction that
+  began before.
 * A file that is used where it lies is never touched; only its row goes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -32,7 +32,7 @@ from icloudfs.state.contents import Content
 from icloudfs.state.database import Database
 
 _AT_ONCE = 200
-"""Files of one round: their renames run on the event loop, some 10 µs each."""
+"""Files of one round: for so many, nobody can open one of them meanwhile."""
 
 
 class Room:
@@ -55,7 +55,7 @@ class Room:
         self._ledger = ledger
         self._held = held
         self._evicting = trio.Lock()
-        self._leaving: set[str] = set()
+        self._leaving: dict[str, trio.Event] = {}
         self._to_drop: dict[str, bool] = {}
 
     async def count(self) -> None:
@@ -127,6 +127,23 @@ class Room:
         """Whether its file is gone and its row is not yet."""
         return checksum in self._leaving
 
+    async def until_gone(self, checksum: str) -> None:
+        """Wait until it is not leaving any more."""
+        while (leaving := self._leaving.get(checksum)) is not None:
+            await leaving.wait()
+
+    @contextmanager
+    def parting_with(self, checksums: Iterable[str]) -> Iterator[None]:
+        """Let nobody open these contents, which nobody has open, while their files are moved."""
+        leaving = {checksum: trio.Event() for checksum in checksums}
+        self._leaving |= leaving
+        try:
+            yield
+        finally:
+            for checksum, gone in leaving.items():
+                del self._leaving[checksum]
+                gone.set()
+
     def has_room(self, size: int) -> bool:
         """Whether ``size`` bytes more are within the limit as things are, without evicting anything."""
         return not self.limit or self.used + self._expected + size <= self.limit
@@ -153,24 +170,29 @@ class Room:
 
     async def _let_go(self, rows: list[Content], *, entirely: bool) -> tuple[int, int]:
         """Part with those of the contents that nobody holds; how many those were, and their bytes."""
-        leaving = self._push_out(rows)
-        self._leaving |= leaving.keys()
-        try:
-            # To the end, also if the caller is cancelled: a row without its file is set right only
-            # when somebody opens it.
-            with trio.CancelScope(shield=True):
+        held = self._held()
+        rows = [
+            row for row in rows if row.checksum not in held and not self.is_leaving(row.checksum)
+        ]
+        # To the end, also if the caller is cancelled: a row without its file is set right only when somebody
+        # opens it.
+        with self.parting_with(row.checksum for row in rows), trio.CancelScope(shield=True):
+            leaving, errors = await self._places.disk.run(partial(self._push_out, rows))
+            for error in errors:
+                say(storage_error(error), "making room")
+            size = sum(bytes_of(row) for row in rows if row.checksum in leaving)
+            self.left(size)
+            try:
                 await self._forget_and_unlink(leaving, entirely)
-        except Exception:
-            # The rows count them still; those files are the next to go, again.
-            self.left(-sum(bytes_of(row) for row in rows if row.checksum in leaving))
-            raise
-        finally:
-            self._leaving -= leaving.keys()
-        return len(leaving), sum(bytes_of(row) for row in rows if row.checksum in leaving)
+            except Exception:
+                # The rows count them still; those files are the next to go, again.
+                self.left(-size)
+                raise
+        return len(leaving), size
 
     async def _forget_and_unlink(self, leaving: dict[str, Path], entirely: bool) -> None:
         forget = partial(_forget, checksums=list(leaving), entirely=entirely)
-        unlink = partial(trio.to_thread.run_sync, _unlink, list(leaving.values()))
+        unlink = partial(self._places.disk.run, partial(_unlink, list(leaving.values())))
         try:
             await self._database.write(forget)
         except DiskFull:
@@ -196,13 +218,11 @@ class Room:
 
         return await self._database.write(choose)
 
-    def _push_out(self, oldest: list[Content]) -> dict[str, Path]:
-        """Checksums of those that nobody opened meanwhile, and where their files lie now."""
-        held = self._held()
-        leaving = {}
-        for content in oldest:
-            if content.checksum in held:
-                continue
+    def _push_out(self, rows: list[Content]) -> tuple[dict[str, Path], list[OSError]]:
+        """Checksums of those that could be moved, and where their files lie now; and what went wrong."""
+        leaving: dict[str, Path] = {}
+        errors: list[OSError] = []
+        for content in rows:
             way_out = self._places.next_leaving()
             try:
                 if content.path and not content.imported:
@@ -210,11 +230,10 @@ class Room:
             except FileNotFoundError:
                 pass
             except OSError as error:
-                say(storage_error(error), "making room")
+                errors.append(error)
                 continue
             leaving[content.checksum] = way_out
-            self.left(bytes_of(content))
-        return leaving
+        return leaving, errors
 
 
 def _forget(

@@ -33,6 +33,7 @@ import trio
 
 from icloudfs.aside import aside, say
 from icloudfs.cache.holding import Holding, storage_error
+from icloudfs.cache.outcome import Outcome
 from icloudfs.cache.pull import HOLD, Means, Pull
 from icloudfs.cache.ranges import RangeSet
 from icloudfs.cache.readahead import LARGEST_WINDOW, Place
@@ -41,11 +42,11 @@ from icloudfs.errors import (
     ContentError,
     ContentMismatch,
     ContentUnavailable,
+    DiskSilent,
     IcloudfsError,
     Offline,
 )
 from icloudfs.state import contents
-from icloudfs.state.contents import Content
 from icloudfs.tree.directory import File
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,9 @@ FAR = 4 << 20
 
 IDLE = 2.0
 """Seconds after the last read at a place until fetching ahead of it stops."""
+
+_BEYOND_PATIENCE = 15.0
+"""Seconds more than the network is waited for, until it must be the disk that stands still."""
 
 _MOST_PLACES = 8
 
@@ -114,9 +118,11 @@ class Fetch:
         *,
         proved_wrong: Callable[[str], None],
         left_alone: Callable[[Fetch], None],
+        open_again: Callable[[Fetch], None],
     ) -> None:
         """``proved_wrong`` is told when bytes that were read should not have been; ``left_alone`` when
-        nothing goes on any more."""
+        nothing goes on any more. ``open_again`` is asked to begin the opening of what the disk holds, which
+        ends with ``opened`` or ``not_opened``."""
         self.file = file
         self.holding = holding
         self.readers = 0
@@ -126,6 +132,10 @@ class Fetch:
         self._nursery = nursery
         self._proved_wrong = proved_wrong
         self._left_alone = left_alone
+        self._open_again = open_again
+        self._opening: Outcome[None] | None = None
+        self._is_opening = False
+        self._is_aside = False
         self._pulls: list[Pull] = []
         self._places: list[Place] = []
         self._waiters: set[_Waiter] = set()
@@ -142,6 +152,46 @@ class Fetch:
         self._stopped = False
         self._not_to_verify_before = -math.inf
         self._disk_error: IcloudfsError | None = None
+
+    # -- opening ---------------------------------------------------------------------------------
+
+    def begin_opening(self) -> None:
+        """The disk has to be asked what it holds: nothing is read or fetched until it has answered."""
+        self._opening, self._is_opening = Outcome(), True
+        self._open_again(self)
+
+    def opened(self, holding: Holding) -> None:
+        """The disk has answered."""
+        opening, self._opening, self._is_opening = self._opening, None, False
+        self.holding = holding
+        if opening is not None:
+            opening.succeed(None)
+        self._notice_if_left_alone()
+
+    def not_opened(self, error: Exception) -> None:
+        """It has not; whoever comes next asks it again."""
+        self._is_opening = False
+        if self._opening is not None:
+            self._opening.fail(error)
+        self._notice_if_left_alone()
+
+    @property
+    def is_opening(self) -> bool:
+        """Whether the disk is being asked what it holds."""
+        return self._is_opening
+
+    async def until_opened(self) -> None:
+        """Wait until it is known what the disk holds. Raises DiskSilent."""
+        if self._opening is None:
+            return
+        if not self._is_opening and not self._stopped:
+            self.begin_opening()
+        await self._opening.wait()
+
+    @property
+    def patience(self) -> float:
+        """Seconds that the disk may take to give what it holds."""
+        return self._means.timeout
 
     # -- what may be read ------------------------------------------------------------------------
 
@@ -191,6 +241,7 @@ class Fetch:
 
     async def until_whole(self) -> None:
         """Wait until the content is whole, verified and kept. Raises as ``until_readable``."""
+        await self.until_opened()
         if not self.holding.whole:
             await self._wait(_Waiter(0, self.file.size, kept=True))
 
@@ -206,7 +257,7 @@ class Fetch:
         try:
             self._work_for(waiter)
             with trio.move_on_after(patience):
-                await waiter.woken.wait()
+                await self._until_woken(waiter)
         finally:
             self._waiters.discard(waiter)
         if waiter.error is not None:
@@ -214,6 +265,21 @@ class Fetch:
             raise copy.copy(waiter.error)
         if not waiter.woken.is_set():
             raise self._means.reachability.gave_up()
+
+    async def _until_woken(self, waiter: _Waiter) -> None:
+        """Raises DiskSilent if nothing at all goes on: the network is waited for by the pulls, and tells."""
+        while not waiter.woken.is_set():
+            before = self._reached()
+            with trio.move_on_after(self.patience + _BEYOND_PATIENCE):
+                await waiter.woken.wait()
+            may_take_long = waiter.kept or self._is_aside
+            if not waiter.woken.is_set() and not may_take_long and self._reached() == before:
+                raise DiskSilent("The disk of the cache does not take what comes.")
+
+    def _reached(self) -> tuple[int, ...]:
+        """How far everything has come."""
+        written = (pull.written for pull in self._pulls)
+        return (self.holding.generation, self.holding.present.total, self.holding.hashed, *written)
 
     def _is_satisfied(self, waiter: _Waiter) -> bool:
         if waiter.whole:
@@ -254,7 +320,7 @@ class Fetch:
     @property
     def _is_settling(self) -> bool:
         """Whether nothing new may begin: bytes are being checked or thrown away, or the cache ends."""
-        return self._busy or self._verdict is not None or self._stopped
+        return self._busy or self._opening is not None or self._verdict is not None or self._stopped
 
     def _pull_next_window(self) -> None:
         """A whole large file goes window by window: a CDN has been seen to cut off at 1 GB."""
@@ -559,18 +625,17 @@ class Fetch:
         """
         if self.holding.is_here or not self.is_quiet:
             return False
-        self._busy = True
+        self._busy = self._is_aside = True
         self._places.clear()
         self._means.room.left(self.holding.counted)
         self.holding.let_go()
         self._means.ledger.note(self.holding)
         return True
 
-    def go_on(self, row: Content | None) -> None:
-        """With the file that ``row`` tells of, if it does: readers that wait are served from it."""
-        self._busy = False
-        if row is not None and row.status == "downloaded":
-            self.holding.take_up(row)
+    def go_on(self) -> None:
+        """With what the holding has taken up meanwhile: readers that wait are served from it."""
+        self._busy = self._is_aside = False
+        if self.holding.whole:
             self._means.room.arrived(0, self.holding.counted)
         if self._read_unverified:
             self._read_unverified = False
@@ -583,7 +648,8 @@ class Fetch:
     @property
     def is_idle(self) -> bool:
         """Whether nobody has it open and nothing goes on."""
-        return not (self.readers or self._pulls or self._busy or self._is_hashing)
+        at_work = self._pulls or self._busy or self._is_hashing or self._is_opening
+        return not (self.readers or at_work)
 
     @contextmanager
     def reading(self) -> Iterator[None]:

@@ -36,6 +36,10 @@ class OpenFile:
         """Whether every byte is here and was checked: nothing waits, and the kernel may keep it."""
         return self._fetch.holding.verified
 
+    async def until_opened(self) -> None:
+        """Wait until the disk has said what it has of the file, if it has to be asked. Raises DiskSilent."""
+        await self._fetch.until_opened()
+
     def read_now(self, offset: int, size: int) -> bytes | None:
         """Up to ``size`` bytes at ``offset`` without waiting for disk or network, or None.
 
@@ -69,6 +73,7 @@ class OpenFile:
         if self._was_misled:
             raise copy.copy(self._fetch.last_verdict or ContentError("The content proved wrong."))
         with self._fetch.reading():
+            await self._fetch.until_opened()
             return await self._read(offset, min(offset + size, self.size))
 
     async def until_verified(self) -> None:
@@ -78,22 +83,22 @@ class OpenFile:
                 await self._fetch.until_readable(0, self.size)
 
     async def _read(self, start: int, stop: int) -> bytes:
-        fetch, holding = self._fetch, self._fetch.holding
+        fetch = self._fetch
         for _ in range(_MOST_LOSSES):
             if not fetch.may_read(start, stop):
                 await fetch.until_readable(start, stop)
                 # What came just now is in memory, unless that is short.
                 if (data := self.read_now(start, stop - start)) is not None:
                     return data
+            holding = fetch.holding
             generation = holding.generation
             try:
-                data = await holding.read(start, stop)
-                good = len(data) == stop - start and holding.is_still_itself()
+                data = await holding.read(start, stop, fetch.patience)
             except OSError as error:
                 raise ContentError(f"The cache could not be read: {error.strerror}.") from error
             if holding.generation != generation:
                 continue  # thrown away while the thread was reading
-            if good:
+            if data is not None:
                 self._shown(start, stop)
                 return data
             fetch.lose()

@@ -25,6 +25,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,7 +33,9 @@ import apsw
 import trio
 
 from icloudfs.apple import checksum as apple
-from icloudfs.cache.opening import move, open_file
+from icloudfs.cache.disk import in_passing
+from icloudfs.cache.filesystems import is_prompt
+from icloudfs.cache.opening import move, open_at_once, open_file
 from icloudfs.cache.places import Places
 from icloudfs.cache.ranges import RangeSet
 from icloudfs.cache.verify import Digests, RunningDigest, digest, judge
@@ -82,6 +85,8 @@ class Holding:
         self._believed = ""
         """The identity of a whole file when it was opened, or made."""
         self._is_elsewhere = False
+        self._is_prompt = places.is_prompt
+        """Whether the file can be asked what it is without waiting for anybody."""
         self._places = places
         self._database = database
         self._fd = -1
@@ -101,8 +106,21 @@ class Holding:
 
     # -- opening ---------------------------------------------------------------------------------
 
+    def take_up_at_once(self, row: Content | None, *, check: bool = False) -> bool:
+        """As ``take_up``, if that can be done without waiting; whether every byte is here."""
+        if self.whole:
+            return True
+        is_ours = row is not None and row.status == "downloaded" and not row.imported
+        if row is None or not is_ours or not self._places.is_prompt:
+            return False
+        self._fd = open_at_once(self._places.absolute(row.path))
+        if self._fd >= 0:
+            self._recorded = None
+            self._judge_whole(row, check)
+        return self.is_here
+
     def take_up(self, row: Content | None, *, check: bool = False) -> None:
-        """Open what the database says is here. One open(2) and an fstat, nothing that waits.
+        """Open what the database says is here: in a thread, since it may wait for the disk.
 
         ``check``: doubt a whole file even if it is the one that was written. Where row and disk disagree
         the disk is right; ``record`` puts the row right later.
@@ -120,14 +138,18 @@ class Holding:
         self._recorded = None
         with suppress(OSError):
             self._fd = open_file(self._places.absolute(row.path), os.O_RDONLY)
-        if self._fd < 0:
-            return
+        if self._fd >= 0:
+            self._judge_whole(row, check)
+
+    def _judge_whole(self, row: Content, check: bool) -> None:
         found = os.fstat(self._fd)
         is_the_same = identity(found) == row.identity
         if found.st_size != self.size or (row.imported and not is_the_same):
             self._close_file()
             return
         self._is_elsewhere = row.imported
+        if row.imported:
+            self._is_prompt = is_prompt(self._fd)
         if row.imported or found.st_nlink > 1:
             self.identity = identity(found)
         can_be_checked = bool(row.sha256) or apple.is_checkable(self.checksum)
@@ -172,6 +194,10 @@ class Holding:
             if os.fstat(self._fd).st_size == self.size:
                 self._doubt()
 
+    def disown_row(self) -> None:
+        """What the row says is not to be used; ``record`` says so."""
+        self._recorded = None
+
     @property
     def is_here(self) -> bool:
         """Whether every byte is here, if only as it seems."""
@@ -182,6 +208,11 @@ class Holding:
         """Whether ``record`` has something to put right."""
         is_right = self.whole or self._in_place is not None or self._is_closed
         return not is_right and self._recorded != list(self.present)
+
+    @property
+    def hashed(self) -> int:
+        """Bytes from the beginning on that were hashed."""
+        return self._digest.reached
 
     @property
     def counted(self) -> int:
@@ -203,7 +234,7 @@ class Holding:
         ``buffer`` is only borrowed: reading into it and copying out is cheaper than a new one each
         time (facts/fuse.md §2.2).
         """
-        if not self._can_ask_not_to_wait:
+        if not self._can_ask_not_to_wait or not self._is_prompt:
             return None
         want = stop - start
         if want > len(buffer):
@@ -220,17 +251,33 @@ class Holding:
         # Short: the page at the end of it is not in memory. The caller never asks beyond the end.
         return bytes(buffer[:want]) if read == want else None
 
-    async def read(self, start: int, stop: int) -> bytes:
-        """Bytes that are here, from a thread. Shorter if the file was truncated under us."""
-        return await trio.to_thread.run_sync(_pread, self._fd, start, stop)
+    async def read(self, start: int, stop: int, patience: float) -> bytes | None:
+        """Bytes that are here, from a thread; None if the file is not what was hashed any more, or was
+        truncated under us.
+
+        Raises OSError, and DiskSilent after ``patience`` seconds.
+        """
+        # A number of the thread's own: it may still be waiting when ours is closed, and used again.
+        own = [os.dup(self._fd)]
+        disk = self._places.elsewhere if self._is_elsewhere else self._places.disk
+        try:
+            data = await disk.ask(partial(_pread, own, start, stop, self.identity), patience)
+        finally:
+            if own:
+                in_passing(partial(os.close, own.pop()))  # no thread has begun
+        return data if data is not None and len(data) == stop - start else None
 
     def is_still_itself(self) -> bool:
-        """Whether a file that its owner may write to is what was hashed; True for everything else."""
+        """Whether a file that its owner may write to is what was hashed; True for everything else. Only of
+        one that is read without waiting."""
         return not self.identity or identity(os.fstat(self._fd)) == self.identity
 
     def is_what_was_written(self) -> bool:
-        """Whether nobody wrote to a whole file since it was opened first, or made; True for a part."""
-        return not self.whole or self._fd < 0 or identity(os.fstat(self._fd)) == self._believed
+        """Whether nobody wrote to a whole file since it was opened first, or made; True for a part, and for
+        one that cannot be asked without waiting."""
+        if not self.whole or not self._is_prompt or self._fd < 0:
+            return True
+        return identity(os.fstat(self._fd)) == self._believed
 
     # -- filling ---------------------------------------------------------------------------------
 
@@ -238,7 +285,7 @@ class Holding:
         """Put ``blocks`` at ``start``; how many bytes that added. Raises DiskFull, CacheUnusable."""
         generation = self.generation
         try:
-            await trio.to_thread.run_sync(self._write, start, blocks)
+            await self._places.disk.run(partial(self._write, start, blocks))
         except OSError as error:
             raise storage_error(error) from error
         if self.generation != generation:
@@ -269,7 +316,7 @@ class Holding:
         if stop - begun.reached < _WORTH_A_THREAD:
             return False
         try:
-            return await trio.to_thread.run_sync(self._hash, self._fd, begun, stop)
+            return await self._places.disk.run(partial(self._hash, self._fd, begun, stop))
         except OSError:
             return False
 
@@ -300,7 +347,7 @@ class Holding:
         kernel says once that it could not write, and calls the pages written from then on."""
         generation = self.generation
         try:
-            await trio.to_thread.run_sync(os.fdatasync, self._fd)
+            await self._places.disk.run(partial(os.fdatasync, self._fd))
         except OSError:
             if self.generation == generation:
                 self.on_lost(self.present.total)
@@ -331,7 +378,7 @@ class Holding:
         async with self.lock:
             if self._proof is None:
                 try:
-                    found = await trio.to_thread.run_sync(self._finish, self._digest)
+                    found = await self._places.disk.run(partial(self._finish, self._digest))
                 except OSError as error:
                     raise storage_error(error) from error
                 self._proof = _Proof(found, self._judge(found))
@@ -355,17 +402,19 @@ class Holding:
             if self._proof is None:  # given up meanwhile, by ``record``
                 raise CacheUnusable("The cache directory cannot be written: what came was lost.")
             try:
-                if self._in_place is not None:
-                    await self._database.write(self._believe(self._in_place, self._proof))
-                else:
+                if self._in_place is None:
                     # On the disk before the row says so: a power cut must not leave zeros with our
                     # word on.
-                    await trio.to_thread.run_sync(self._have_a_name)
+                    await self._places.disk.run(self._have_a_name)
                     await self._sync()
-                    await self._publish(self._proof.found, self._proof.by_checksum)
+                seen = identity(await self._places.disk.run(partial(os.fstat, self._fd)))
+                if self._in_place is None:
+                    await self._publish(self._proof, seen)
+                else:
+                    await self._database.write(self._believe(self._in_place, self._proof, seen))
             except OSError as error:
                 raise storage_error(error) from error
-            self._believed = identity(os.fstat(self._fd))
+            self._believed = seen
             self.whole = True
             self.in_row = self.size
             self.is_doubted = False
@@ -382,13 +431,12 @@ class Holding:
             _copy(self._fd, fd, self.size)
             self._fd, self.part = fd, part
 
-    def _believe(self, row: Content, proof: _Proof) -> _Change:
-        seen = identity(os.fstat(self._fd))
+    def _believe(self, row: Content, proof: _Proof, seen: str) -> _Change:
         return lambda connection: contents.set_checked(
             connection, self.checksum, row.path, proof.found.sha256, seen, proven=proof.by_checksum
         )
 
-    async def _publish(self, found: Digests, verified: bool) -> None:
+    async def _publish(self, proof: _Proof, seen: str) -> None:
         path = self._places.content_path(self.checksum)
         part = self._places.absolute(self.part)
         content = self._places.absolute(path)
@@ -399,10 +447,10 @@ class Holding:
                 self.checksum,
                 self.size,
                 path,
-                sha256=found.sha256,
-                verified=verified,
+                sha256=proof.found.sha256,
+                verified=proof.by_checksum,
                 now=time.time_ns() // 1_000_000,
-                identity=identity(os.fstat(self._fd)),
+                identity=seen,
             )
             content.parent.mkdir(mode=0o700, exist_ok=True)
             # Last before the commit. If the process ends between the two, ``_adopt`` finds the file.
@@ -423,7 +471,7 @@ class Holding:
             fd, part = self._fd, self._places.absolute(self.part)
             self.let_go()
             if fd >= 0:
-                await trio.to_thread.run_sync(_destroy, fd, part)
+                await self._places.disk.run(partial(_destroy, fd, part))
             await self._database.write(self._failed(reason) if reason else self._forget)
             self._recorded = []
             self.in_row = 0
@@ -437,7 +485,8 @@ class Holding:
         async with self.lock:
             if not self._is_elsewhere:
                 path = self._in_place.path if self._in_place is not None else self.part
-                await trio.to_thread.run_sync(_unlink, self._places.absolute(path), self._fd)
+                away = partial(_unlink, self._places.absolute(path), self._fd)
+                await self._places.disk.run(away)
 
     def lose(self) -> None:
         """The file behind a whole content is gone or changed: it is to be fetched again.
@@ -448,6 +497,7 @@ class Holding:
         self.whole = False
         self.identity = ""
         self._is_elsewhere = False
+        self._is_prompt = self._places.is_prompt
         self.let_go()
 
     def let_go(self) -> None:
@@ -465,20 +515,28 @@ class Holding:
         self._fd = -1
 
     def is_open_at(self, wanted: str) -> bool:
-        """Whether the file with that identity is the one that is open."""
+        """Whether the file with that identity is the one that is open. Waits for the disk."""
         return self._fd >= 0 and identity(os.fstat(self._fd)) == wanted
 
+    @property
+    def may_wait_to_close(self) -> bool:
+        """Whether ``close`` is for a thread."""
+        return bool(self._stale) or (self._fd >= 0 and not (self.whole and self._is_prompt))
+
     def close(self) -> None:
-        """Close the file; nobody reads or writes it any more. A partial file is removed if it is empty, or
-        if no row tells what of it is good."""
+        """Close the file, as ``closing`` says."""
+        self.closing()()
+
+    def closing(self) -> Callable[[], None]:
+        """What closes the file; from now on nobody reads or writes it, or records what is here. A partial file
+        is removed if it is empty, or if no row tells what of it is good."""
         is_untold = self.row_is_wrong and not self._recorded
         self._is_closed = True
-        self._close_file()
-        while self._stale:
-            _close(self._stale.pop())
-        if self.part and not self.whole and (is_untold or not self.present):
-            with suppress(OSError):
-                self._places.absolute(self.part).unlink()
+        numbers, self._stale = [*self._stale, self._fd], []
+        self._fd = -1
+        is_useless = self.part and not self.whole and (is_untold or not self.present)
+        part = self._places.absolute(self.part) if is_useless else None
+        return partial(_close_all, numbers, part)
 
     def _close_file(self) -> None:
         fd, self._fd = self._fd, -1
@@ -494,6 +552,15 @@ def _close(fd: int) -> None:
     """What NFS could not write it tells here; nothing is believed that was not synced before."""
     with suppress(OSError):
         os.close(fd)
+
+
+def _close_all(numbers: list[int], part: Path | None) -> None:
+    for fd in numbers:
+        if fd >= 0:
+            _close(fd)
+    if part is not None:
+        with suppress(OSError):
+            part.unlink()
 
 
 def identity(found: os.stat_result) -> str:
@@ -555,12 +622,20 @@ def _destroy(fd: int, path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def _pread(fd: int, start: int, stop: int) -> bytes:
-    parts = []
-    while start < stop and (part := os.pread(fd, stop - start, start)):
-        parts.append(part)
-        start += len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+def _pread(own: list[int], start: int, stop: int, expected: str) -> bytes | None:
+    """``own``: the descriptor, which is taken from there and closed. None if the file is not the one that is
+    ``expected``."""
+    fd = own.pop()
+    try:
+        parts = []
+        while start < stop and (part := os.pread(fd, stop - start, start)):
+            parts.append(part)
+            start += len(part)
+        if expected and identity(os.fstat(fd)) != expected:
+            return None
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+    finally:
+        os.close(fd)
 
 
 def storage_error(error: OSError) -> DiskFull | CacheUnusable:

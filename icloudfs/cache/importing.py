@@ -25,12 +25,13 @@ from icloudfs.cache.adopting import Adopted
 from icloudfs.cache.announced import Announced
 from icloudfs.cache.bringing import Arrival, How, check_that_it_can
 from icloudfs.cache.cache import Cache
+from icloudfs.cache.echo import directory_of
 from icloudfs.cache.hashed import Hashed, hashed, recall, remember
 from icloudfs.cache.holding import identity
 from icloudfs.cache.opening import open_file
 from icloudfs.cache.parallel import Meter, portions, spread
 from icloudfs.cache.verify import digest
-from icloudfs.cache.walking import Seen, Walk
+from icloudfs.cache.walking import Seen, Walk, shown
 from icloudfs.progress import Progress, Report
 from icloudfs.state import contents
 from icloudfs.state.database import connect
@@ -174,13 +175,22 @@ class _Import:
     async def _go_over(self, deal_with: Callable[[_Sifted], Awaitable[None]]) -> list[str]:
         """All files of the directory, page by page; what could not be read, with the reason."""
         passed_over = [self._cache.places.directory]
+        refused: list[str] = []
         walk = await trio.to_thread.run_sync(Walk, self._directory, passed_over)
         try:
             while page := await trio.to_thread.run_sync(walk.next, _PAGE):
-                await deal_with(await trio.to_thread.run_sync(self._sift, page))
-            return walk.unreadable
+                theirs, ours = await self._without_our_own(page)
+                refused += [f"{each}: the mounted library is shown there" for each in ours]
+                await deal_with(await trio.to_thread.run_sync(self._sift, theirs))
+            return walk.unreadable + list(dict.fromkeys(refused))
         finally:
             walk.close()
+
+    async def _without_our_own(self, page: list[Seen]) -> tuple[list[Seen], list[str]]:
+        """The files that somebody else has, and the directories of those that our own mount serves."""
+        ours = await self._cache.echo.ours({directory_of(seen.path) for seen in page})
+        theirs = [seen for seen in page if directory_of(seen.path) not in ours]
+        return theirs, sorted(map(shown, ours))
 
     def _sift(self, page: list[Seen]) -> _Sifted:
         sifted = _Sifted(len(page))

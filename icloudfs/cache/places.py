@@ -20,6 +20,8 @@ import secrets
 from pathlib import Path
 
 from icloudfs import ours
+from icloudfs.cache.disk import Disk
+from icloudfs.cache.filesystems import is_prompt_at
 from icloudfs.cache.opening import open_file
 from icloudfs.errors import CacheUnusable
 
@@ -45,6 +47,12 @@ class Places:
         self.thumbnails = self.directory / "thumbnails"
         self._mine = f"{os.getpid()}-{secrets.token_hex(4)}"
         self._numbers = itertools.count()
+        self.disk = Disk()
+        """That of the directory."""
+        self.elsewhere = Disk()
+        """Those of the files that are used where they lie."""
+        self.is_prompt = False
+        """Whether what is in memory of the directory's files can be had without waiting for anybody."""
 
     def prepare(self) -> bool:
         """Make the directories; True if the last use of them was not ended by ``leave``.
@@ -62,6 +70,7 @@ class Places:
             tag = self.directory / "CACHEDIR.TAG"
             if not tag.exists():
                 tag.write_text(_CACHEDIR_TAG)
+            self.is_prompt = is_prompt_at(self.content)
             return self._enter()
         except OSError as error:
             raise CacheUnusable(

@@ -11,15 +11,14 @@ some commits apart, either way:
 
 from __future__ import annotations
 
-import functools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import apsw
-import trio
 
 from icloudfs.cache.eviction import Room, bytes_of
 from icloudfs.cache.holding import identity
@@ -33,7 +32,7 @@ from icloudfs.state.database import Database, connect
 log = logging.getLogger(__name__)
 
 _AT_ONCE = 200
-"""Files that are moved before others may run; a rename takes some 10 µs."""
+"""Files that are moved together, which nobody can open meanwhile."""
 
 _PAGE = 500
 """Rows that are looked through at once."""
@@ -42,8 +41,8 @@ _PAGE = 500
 class Sweep:
     """One tidying-up, beside everything else that goes on.
 
-    Directories are read in a thread. A file is moved on the event loop, after a look at who holds it
-    and at its row, so that nothing can come between.
+    Directories are read and files moved in threads, after a look at who holds them and at their rows;
+    meanwhile nobody can open them, so that nothing comes between.
     """
 
     def __init__(
@@ -58,7 +57,7 @@ class Sweep:
     async def run(self, *, thoroughly: bool) -> None:
         """``thoroughly``: also look where files and rows disagree. Logs what cannot be done."""
         try:
-            await trio.to_thread.run_sync(self._empty_leaving)
+            await self._places.disk.run(self._empty_leaving)
             await self._tidy_parts()
             if thoroughly:
                 await self._take_back_contents()
@@ -70,24 +69,24 @@ class Sweep:
         _unlink(self._places.left_behind())
 
     async def _tidy_parts(self) -> None:
-        for batch in await trio.to_thread.run_sync(self._without_row, _files_of_partial):
-            leaving = []
-            for relative in batch:
-                if self._is_claimed(relative):
-                    continue
-                target = self._place_of(relative) or self._places.next_leaving()
-                leaving.append(target)
-                with suppress(FileNotFoundError):
-                    self._places.absolute(relative).rename(target)
-            await trio.to_thread.run_sync(_unlink, [p for p in leaving if self._is_leaving(p)])
+        look = partial(self._without_row, _files_of_partial)
+        for batch in await self._places.disk.run(look):
+            parts = {each: self._row_of(each) for each in batch if not self._is_claimed(each)}
+            with self._room.parting_with(_checksums(parts)):
+                await self._places.disk.run(partial(self._tidy, parts))
 
-    def _is_leaving(self, path: Path) -> bool:
-        return path.parent == self._places.leaving
+    def _tidy(self, parts: dict[str, Content | None]) -> None:
+        for relative, row in parts.items():
+            part = self._places.absolute(relative)
+            content = self._place_of(part, row)
+            with suppress(FileNotFoundError, IsADirectoryError):  # we made none there
+                if content is None:
+                    part.unlink()
+                else:
+                    part.rename(content)
 
-    def _place_of(self, relative: str) -> Path | None:
+    def _place_of(self, part: Path, row: Content | None) -> Path | None:
         """Where a part belongs that is a whole content, as its row says; None for any other."""
-        part = self._places.absolute(relative)
-        row = self._row_of(relative)
         if row is None or row.status != "downloaded" or row.imported:
             return None
         content = self._places.absolute(row.path)
@@ -98,57 +97,63 @@ class Sweep:
         return None
 
     async def _take_back_contents(self) -> None:
-        for batch in await trio.to_thread.run_sync(self._without_row, _files_of_content):
-            taken: list[_Taken] = []
-            for relative in batch:
-                if not self._is_claimed(relative):
-                    taken += self._take_back(relative)
-            await self._database.write(functools.partial(_record, taken=taken))
+        look = partial(self._without_row, _files_of_content)
+        for batch in await self._places.disk.run(look):
+            wholes = [each for each in batch if not self._is_claimed(each)]
+            with self._room.parting_with(_checksums(wholes)):
+                taken = await self._places.disk.run(partial(self._take_back, wholes))
+                for each in taken:
+                    row = contents.get(self._database.reader, each.checksum)
+                    self._room.arrived(0, each.size - (bytes_of(row) if row else 0))
+                await self._database.write(partial(_record, taken=taken))
 
-    def _take_back(self, relative: str) -> Iterator[_Taken]:
-        checksum = checksum_of(Path(relative).name)
-        if checksum is None:
-            return
-        content = self._places.absolute(relative)
-        part = self._places.new_part(checksum)
-        row = contents.get(self._database.reader, checksum)
-        with suppress(FileNotFoundError):
-            found = content.stat()
-            content.rename(self._places.absolute(part))
-            self._room.arrived(0, found.st_size - (bytes_of(row) if row else 0))
-            yield _Taken(checksum, part, found.st_size, int(found.st_mtime))
+    def _take_back(self, wholes: list[str]) -> list[_Taken]:
+        taken = []
+        for relative in wholes:
+            checksum = checksum_of(Path(relative).name)
+            if checksum is None:
+                continue
+            content = self._places.absolute(relative)
+            part = self._places.new_part(checksum)
+            with suppress(FileNotFoundError):
+                found = content.stat()
+                content.rename(self._places.absolute(part))
+                taken.append(_Taken(checksum, part, found.st_size, int(found.st_mtime)))
+        return taken
 
     async def _forget_what_is_gone(self) -> None:
         after: str | None = ""
         while after is not None:
-            suspects, after = await self._database.read(
-                functools.partial(self._without_file, after=after)
-            )
-            gone = [row for row in suspects if self._is_still_gone(row)]
-            if gone:
-                self._room.left(sum(map(bytes_of, gone)))
-                await self._database.write(functools.partial(_forget, rows=gone))
+            suspects, after = await self._database.read(partial(self._without_file, after=after))
+            suspects = [row for row in suspects if self._is_as_it_was(row)]
+            with self._room.parting_with(row.checksum for row in suspects):
+                gone = await self._places.disk.run(partial(self._gone, suspects))
+                if gone:
+                    self._room.left(sum(map(bytes_of, gone)))
+                    await self._database.write(partial(_forget, rows=gone))
+
+    def _gone(self, rows: list[Content]) -> list[Content]:
+        return [row for row in rows if not self._places.absolute(row.path).is_file()]
 
     def _without_file(
         self, connection: apsw.Connection, after: str
     ) -> tuple[list[Content], str | None]:
         """In a thread: those of a page of rows whose file is not here, and where the next page begins."""
         page = contents.here_page(connection, after, _PAGE)
-        gone = [row for row in page if not self._places.absolute(row.path).is_file()]
-        return gone, page[-1].checksum if len(page) == _PAGE else None
+        return self._gone(page), page[-1].checksum if len(page) == _PAGE else None
 
-    def _is_still_gone(self, row: Content) -> bool:
-        """On the event loop: whether the row is what it was, and nobody is about to change it."""
-        path = self._places.absolute(row.path)
-        return (
-            not self._is_held(path.name)
-            and has_row(self._database.reader, row.path, row.checksum)
-            and not path.is_file()
+    def _is_as_it_was(self, row: Content) -> bool:
+        """Whether the row is still there, and nobody is about to change it."""
+        return not self._is_held(Path(row.path).name) and has_row(
+            self._database.reader, row.path, row.checksum
         )
 
     def _is_claimed(self, relative: str) -> bool:
-        return self._is_held(Path(relative).name) or has_row(
-            self._database.reader, relative, checksum_of(Path(relative).name)
+        name = Path(relative).name
+        checksum = checksum_of(name)
+        # By a name that tells no checksum, a row is only found by going through all: the thread just has.
+        return self._is_held(name) or (
+            checksum is not None and has_row(self._database.reader, relative, checksum)
         )
 
     def _row_of(self, relative: str) -> Content | None:
@@ -168,6 +173,12 @@ class Sweep:
         finally:
             connection.close()
         return [suspects[at : at + _AT_ONCE] for at in range(0, len(suspects), _AT_ONCE)]
+
+
+def _checksums(files: Iterable[str]) -> list[str]:
+    """Those that the files are named after, as far as their names tell."""
+    found = (checksum_of(Path(relative).name) for relative in files)
+    return [checksum for checksum in found if checksum is not None]
 
 
 class _Taken(NamedTuple):

@@ -21,6 +21,7 @@ from cachetools import LRUCache, TTLCache
 
 from icloudfs.apple.records import Resource
 from icloudfs.aside import aside
+from icloudfs.cache.disk import Disk
 from icloudfs.cache.outcome import Outcome
 from icloudfs.cache.places import file_name
 from icloudfs.cache.reachability import Reachability
@@ -84,9 +85,17 @@ class Thumbnails:
     """Answers ``of`` for any file, in the nursery of the cache. One download a content at a time."""
 
     def __init__(
-        self, shelf: Shelf, source: Source, urls: FreshURLs, nursery: trio.Nursery, timeout: float
+        self,
+        shelf: Shelf,
+        disk: Disk,
+        source: Source,
+        urls: FreshURLs,
+        nursery: trio.Nursery,
+        timeout: float,
     ) -> None:
+        """``disk``: that of the ``shelf``."""
         self._shelf = shelf
+        self._disk = disk
         self._source = source
         self._urls = urls
         self._nursery = nursery
@@ -106,7 +115,7 @@ class Thumbnails:
     async def _look_through(self) -> None:
         try:
             with suppress(OSError):  # whoever asks meets it again
-                await trio.to_thread.run_sync(self._shelf.load)
+                await self._disk.run(self._shelf.load)
         finally:
             self._looked_through.set()
 
@@ -119,7 +128,7 @@ class Thumbnails:
         # So that a whole folder need not go through threads one by one, and is one look-up.
         await self._looked_through.wait()
         if not self._shelf.lacks(file_name(file.checksum)):
-            kept = await trio.to_thread.run_sync(self._kept, file.checksum)
+            kept = await self._disk.ask(partial(self._kept, file.checksum), self._timeout)
             if kept is not None:
                 return kept
         return await self._brought(file)
@@ -181,7 +190,7 @@ class Thumbnails:
             resource = _smallest(await self._urls.beside(file), file)
             try:
                 content = await self._picture(resource, file.checksum)
-                await trio.to_thread.run_sync(self._keep, file.checksum, content)
+                await self._disk.run(partial(self._keep, file.checksum, content))
                 return content
             except (ExpiredURL, Interrupted):
                 self._urls.forget(file)

@@ -14,6 +14,9 @@ class OpenFile(Protocol):
     def verified(self) -> bool:
         """Whether every byte is here and was checked: no read can wait for the network."""
 
+    async def until_opened(self) -> None:
+        """Wait until ``verified`` is known, if a disk has to be asked. Has a deadline; raises ContentError."""
+
     def read_now(self, offset: int, size: int) -> bytes | None:
         """The bytes if they can be had without waiting, else None. Called inline."""
 

@@ -179,6 +179,9 @@ class _Watched:
     def verified(self) -> bool:
         return self._opened.verified
 
+    async def until_opened(self) -> None:
+        await self._opened.until_opened()
+
     def read_now(self, offset: int, size: int) -> bytes | None:
         data = self._opened.read_now(offset, size)
         if data:

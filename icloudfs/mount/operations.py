@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -35,6 +35,7 @@ from pyfuse3 import (
     XAttrNameT,
 )
 
+from icloudfs.cache.echo import PREFIX as ECHO
 from icloudfs.errors import IcloudfsError
 from icloudfs.mount.access import Access
 from icloudfs.mount.attributes import TIMEOUT, Attributes, is_directory, missing_entry
@@ -77,6 +78,10 @@ async def _have(handle: OpenFile) -> None:
         await handle.until_verified()
 
 
+def _nobody_listens(name: bytes) -> None:
+    """No file of this machine is used where it lies."""
+
+
 class _Handle(NamedTuple):
     """An open file."""
 
@@ -101,8 +106,11 @@ class Operations(ReadOnly):
         xattrs: Xattrs,
         volume: Volume,
         desktop: Desktop | None = None,
+        heard: Callable[[bytes], None] = _nobody_listens,
     ) -> None:
+        """``heard`` is told which names beginning with ``ECHO`` are looked for, in any directory."""
         super().__init__()
+        self._heard = heard
         self.settings = settings
         self.direct_until_whole = False
         """Whether reads of files that are not whole bypass the page cache (limits.py)."""
@@ -128,6 +136,8 @@ class Operations(ReadOnly):
     def lookup(self, parent_inode: InodeT, name: FileNameT, ctx: RequestContext) -> EntryAttributes:
         if self.stage.is_actor(ctx):
             return self._lookup_before(parent_inode, name)
+        if name.startswith(ECHO):
+            self._heard(name)
         timeout = TIMEOUT
         if self.settings.allow_other:
             self._require(parent_inode, os.X_OK, ctx)
@@ -287,6 +297,11 @@ class Operations(ReadOnly):
         # Before the content: if they differ, the handle is refused rather than believed.
         checksum = None if special is not None else self._directory.checksum(inode)
         handle = special or self._open(inode)
+        try:
+            await handle.until_opened()
+        except BaseException:
+            handle.close()
+            raise
         if not handle.verified and ctx.uid == self._owner and await self._previews.refuses(ctx.pid):
             handle.close()
             raise FUSEError(errno.ENODATA)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import apsw
@@ -10,6 +12,8 @@ import msgspec
 import pyfuse3
 import trio
 
+from icloudfs.cache.disk import Disk
+from icloudfs.errors import DiskSilent
 from icloudfs.state import database, metadata
 
 BLOCK = 4096
@@ -17,6 +21,9 @@ BLOCK = 4096
 
 MAX_AGE = 60.0
 """Seconds before the figures are counted anew: summing up a million inodes takes a tenth of a second."""
+
+PATIENCE = 2.0
+"""Seconds that a disk may take to answer."""
 
 NAME_MAX = 255
 _LEAST_FREE_SHARE = 100
@@ -48,34 +55,49 @@ class Figures(msgspec.Struct, frozen=True):
 
 
 class Volume:
-    """Counts in a thread, on a connection of its own, at most once in ``MAX_AGE``."""
+    """Counts in a thread, on a connection of its own, at most once in ``MAX_AGE``. A disk that does not answer
+    keeps nobody: what was found last is told then."""
 
     def __init__(self, state: Path, cache_directory: Path) -> None:
         self._state = state
         self._cache_directory = cache_directory
+        self._disk_of_state, self._disk_of_cache = Disk(), Disk()
         self._counted: Figures | None = None
+        self._room = 0
         self._counted_at = 0.0
         self._lock = trio.Lock()
 
     async def figures(self) -> Figures:
-        """The figures, at most ``MAX_AGE`` seconds old."""
+        """The figures, at most ``MAX_AGE`` seconds old unless a disk is silent. Raises DiskSilent if there are
+        none yet."""
         async with self._lock:
             if self._counted is None or trio.current_time() - self._counted_at > MAX_AGE:
-                self._counted = await trio.to_thread.run_sync(self._count)
+                try:
+                    self._counted = await self._count()
+                except DiskSilent:
+                    if self._counted is None:
+                        raise
                 self._counted_at = trio.current_time()
             return self._counted
 
-    def _count(self) -> Figures:
+    async def _count(self) -> Figures:
+        size, inodes, total, used = await self._disk_of_state.ask(self._ask_state, PATIENCE)
+        if total:
+            return Figures(total, max(total - used, 0), inodes)
+        with suppress(DiskSilent):
+            room = partial(_room, self._cache_directory)
+            self._room = await self._disk_of_cache.ask(room, PATIENCE)
+        return Figures(size + self._room, self._room, inodes)
+
+    def _ask_state(self) -> tuple[int, int, int, int]:
+        """Bytes of all files, and how many inodes; the account's storage, and how much of it is in use."""
         connection = database.connect(self._state, write=False)
         try:
             size, inodes = _one(connection, "SELECT coalesce(sum(size), 0), count(*) FROM inode")
             total, used = _quota(connection)
         finally:
             connection.close()
-        if total:
-            return Figures(total, max(total - used, 0), inodes)
-        room = _room(self._cache_directory)
-        return Figures(size + room, room, inodes)
+        return size, inodes, total, used
 
 
 def _quota(connection: apsw.Connection) -> tuple[int, int]:

@@ -184,7 +184,9 @@ async def test_what_is_behind_a_compressed_answer_counts(monkeypatch: pytest.Mon
                 await answered(coded)
 
 
-@pytest.mark.parametrize("body", [b"not gzip at all", gzipped(b"x" * 99)[:12] + b"y" * 50])
+@pytest.mark.parametrize(
+    "body", [b"not gzip at all", gzipped(b"x" * 99)[:12] + b"y" * 50], ids=["none", "spoilt"]
+)
 async def test_what_cannot_be_inflated(body: bytes) -> None:
     with pytest.raises(ProtocolError, match="decompressed"):
         await answered(reply(headers={"Content-Encoding": "gzip"}, body=body))

@@ -81,10 +81,13 @@ async def is_all_right(
     assert cache.usage == await database.write(contents.cached_bytes) <= LIMIT
     rows = [contents.get(database.reader, photo.checksum) for photo in photos]
     told = {row.path for row in rows if row is not None}
-    for folder in ("content", "partial"):
-        for file in (directory / folder).rglob("*"):
-            if file.is_file():
-                assert str(file.relative_to(directory)) in told
+
+    def untold() -> list[Path]:
+        files = [*(directory / "content").rglob("*"), *(directory / "partial").rglob("*")]
+        there = [file for file in files if file.is_file()]
+        return [file for file in there if str(file.relative_to(directory)) not in told]
+
+    await until(lambda: not untold())
 
 
 WAYS = [

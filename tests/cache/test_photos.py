@@ -27,6 +27,7 @@ from tests.cache.server import (
     some_bytes,
     until_nothing_comes,
 )
+from tests.failing_disk import until
 
 HEAD = 128 * KIB
 
@@ -101,6 +102,8 @@ async def test_concurrent_opens_share_one_look_up(
 ) -> None:
     files = [server.add(some_bytes(10 * KIB, seed)) for seed in range(20)]
     async with running(directory, database, server) as cache, trio.open_nursery() as nursery:
+        # Until then each has to look on the disk first, and they come one by one.
+        await until(lambda: cache._is_swept)
         for file in files:
             nursery.start_soon(cache.fetch, file)
     assert [len(names) for names in server.lookups] == [20]
