@@ -323,9 +323,10 @@ class Fetch:
         return self._busy or self._opening is not None or self._verdict is not None or self._stopped
 
     def _pull_next_window(self) -> None:
-        """A whole large file goes window by window: a CDN has been seen to cut off at 1 GB."""
+        """A whole large file goes window by window: a CDN has been seen to cut off at 1 GB. A line that is held
+        for a reader who does not read on is no reason to wait."""
         first = next(self._unclaimed(0, self.file.size), None)
-        if first is not None and not self._pulls:
+        if first is not None and all(pull.is_held for pull in self._pulls):
             self._pull_missing(first[0], min(first[0] + 2 * LARGEST_WINDOW, self.file.size), None)
 
     def _go_ahead(self, start: int, stop: int) -> None:
@@ -462,6 +463,8 @@ class Fetch:
 
     def _arrived(self) -> None:
         self._wake_satisfied()
+        if self.streams and not self._is_settling and any(w.whole for w in self._waiters):
+            self._pull_next_window()
         if not self._is_hashing:
             self._is_hashing = True
             self._nursery.start_soon(aside, self._hash_what_is_here)

@@ -126,6 +126,11 @@ class Pull:
         """Whether ``offset`` is still to come."""
         return self.written <= offset < self.stop
 
+    @property
+    def is_held(self) -> bool:
+        """Whether all that was asked for is here; only the line is kept open, for more."""
+        return self.written >= self.stop
+
     def can_go_on(self, start: int, stop: int) -> bool:
         """Whether ``[start, stop)`` can come by this pull as well."""
         return start == self.stop and stop <= self.reach
@@ -300,7 +305,7 @@ class Pull:
     async def _is_to_go_on(self) -> bool:
         """Hold the line until ``stop`` goes up, or nobody is there to wait for any more."""
         self._waiting.deadline = math.inf
-        while self.written >= self.stop < self.reach:
+        while self.is_held and self.stop < self.reach:
             self._news = trio.Event()
             with trio.move_on_after(HOLD) as pause:
                 await self._news.wait()

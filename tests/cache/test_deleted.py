@@ -124,17 +124,16 @@ async def test_no_descriptor_left_says_nothing_of_the_content(
         waiting = cache.open(lacking)
 
         _exhaust(exhausted)
-        with pytest.raises(TooManyOpenFiles):
-            cache.open(here)
-        with pytest.raises(TooManyOpenFiles):
-            await waiting.read(0, MIB)
+        for handle in (cache.open(here), waiting):
+            with pytest.raises(TooManyOpenFiles):
+                await handle.read(0, MIB)
+            handle.close()
         with pytest.raises(TooManyOpenFiles):
             Database(database.path)
         for fd in exhausted:
             os.close(fd)
         exhausted.clear()
 
-        waiting.close()
         assert await read_all(cache, here) == some_bytes(MIB, 1)
         assert here.checksum not in {get.checksum for get in server.gets}
         row = contents.get(database.reader, lacking.checksum)

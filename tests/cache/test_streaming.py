@@ -154,6 +154,21 @@ async def test_a_seek_into_a_window_on_its_way_opens_a_second_range(
     assert LARGE <= server.sent <= LARGE + MIB
 
 
+async def test_a_reader_who_stops_holds_up_nobody_who_wants_all_of_it(
+    server: Server, directory: Path, database: Database
+) -> None:
+    content = some_bytes(LARGE)
+    file = server.add(content)
+    async with running(directory, database, server, whole_below=SMALL) as cache:
+        handle = cache.open(file)
+        for at in range(0, 2 * MIB, 128 * KIB):
+            assert await handle.read(at, 128 * KIB) == content[at : at + 128 * KIB]
+        with trio.fail_after(10):
+            await cache.fetch(file)
+        handle.close()
+    assert server.sent <= LARGE + MIB
+
+
 async def test_nothing_is_fetched_once_nobody_reads(
     server: Server, directory: Path, database: Database
 ) -> None:
