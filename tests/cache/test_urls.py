@@ -30,7 +30,9 @@ async def test_one_call_a_zone_and_no_more_names_than_it_takes(server: Server) -
     assert sorted(map(len, server.lookups)) == [1, 1, NAMES_A_LOOKUP]
 
 
-async def test_who_comes_a_moment_later_is_in_the_same_call(server: Server) -> None:
+async def test_who_comes_a_moment_later_is_in_the_same_call(
+    server: Server, autojump_clock: trio.testing.MockClock
+) -> None:
     files = [server.add(b"%d" % n) for n in range(20)]
     async with _urls(server) as urls, trio.open_nursery() as nursery:
         for file in files:
