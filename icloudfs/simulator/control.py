@@ -131,7 +131,7 @@ class Control:
     async def _show_faults(self, request: Request, rest: str) -> Response:
         return json_response(
             {
-                "faults": [asdict(fault) for fault in self._faults.active],
+                "faults": [fault.told() for fault in self._faults.active],
                 "switches": asdict(self._faults.switches),
             }
         )
@@ -139,7 +139,7 @@ class Control:
     async def _set_fault(self, request: Request, rest: str) -> Response:
         body = request.json()
         kind, name = body.pop("kind", "*"), body.pop("fault", "")
-        return json_response(asdict(self._faults.set(kind, name, **body)))
+        return json_response(self._faults.set(kind, name, **body).told())
 
     async def _clear_faults(self, request: Request, rest: str) -> Response:
         self._faults.clear(rest or None)

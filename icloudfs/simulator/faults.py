@@ -135,6 +135,10 @@ class Fault:
     details: Json = field(default_factory=dict)
     leading: Leading = field(default_factory=Leading)
 
+    def told(self) -> Json:
+        """As it was set, without what it has answered since."""
+        return {name: value for name, value in vars(self).items() if name != "leading"}
+
     def is_for(self, checksum: str, path: str, asked: Asked | None) -> bool:
         """Whether a call is among those that the fault was set for."""
         if asked is None:

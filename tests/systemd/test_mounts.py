@@ -84,7 +84,7 @@ def test_a_line_that_says_whose_the_files_are(
     fstab.write("/etc/fstab", f"{of_server.cloud.account.apple_id} {FOLDER} {type} {options} 0 0\n")
     fstab.run("mount", FOLDER)
     shown = fstab.run("stat", "--format", "%u %g %a", f"{FOLDER}/Library").stdout
-    assert shown == "1234 2345 550\n"
+    assert shown == "1234 2345 750\n"
     assert fstab.run("ls", FOLDER, user="me", check=False).returncode != 0
 
 
