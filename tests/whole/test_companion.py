@@ -7,10 +7,12 @@ import os
 import re
 import shutil
 import time
+from collections.abc import Iterator
 
 import pytest
 
 from icloudfs import errors
+from tests.scratch import Scratch
 from tests.whole.library import Library
 from tests.whole.local_icloud import LocalICloud
 
@@ -67,10 +69,20 @@ def test_sync_stops_at_the_limit_and_says_so(somewhere: Library) -> None:
     assert 0 < somewhere.status()["cache"]["bytes"] <= 1 << 20
 
 
-def test_one_file_that_is_too_large_is_in_no_others_way(
-    library: Library, icloud: LocalICloud
-) -> None:
+@pytest.fixture
+def small(scratch: Scratch) -> Iterator[Library]:
+    """An account of its own, to which photos may be added; listed, not mounted."""
+    icloud = LocalICloud(scratch, assets=8)
+    library = Library(icloud, scratch)
+    library.login()
+    library.sync()
+    yield library
+    icloud.stop()
+
+
+def test_one_file_that_is_too_large_is_in_no_others_way(small: Library) -> None:
     """The newest of all, and larger than the limit."""
+    library, icloud = small, small.icloud
     film = library.scratch.folder / "film.mov"
     film.write_bytes(os.urandom(3 << 20))
     now = int(time.time() * 1000)

@@ -76,7 +76,7 @@ def test_mounted_and_unmounted(library: Library, helper: Path, config: Path) -> 
     assert "Library" in library.views()
     shown = next(
         line
-        for line in Path("/proc/self/mounts").read_text().splitlines()
+        for line in Path("/proc/self/mounts").read_text(errors="surrogateescape").splitlines()
         if f" {library.mount_point} " in line
     )
     assert shown.split()[2] == "fuse.icloudfs"

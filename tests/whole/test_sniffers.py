@@ -70,6 +70,9 @@ def _fresh(
 def fresh(icloud: LocalICloud, _fresh: Library) -> Library:
     """A mount of which these tests read each file once; the last look was at a head alone."""
     _fresh.scratch.run("head", "-c", "1", _fresh.uncached(r"\.MOV$", at_least=HEAD + 1))
+    # What is fetched ahead of who looks at one photo after another is not what these tests count.
+    wait_until(lambda: not _fresh.status()["now"]["transfers"])
+    icloud.control.reset_traffic()
     return _fresh
 
 
