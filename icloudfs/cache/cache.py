@@ -24,7 +24,7 @@ from typing import NamedTuple
 import trio
 
 from icloudfs import pathtext
-from icloudfs.aside import aside, keep_going
+from icloudfs.aside import aside, keep_going, say
 from icloudfs.cache.adopting import Adopted, Adoption
 from icloudfs.cache.bringing import Arrival, How
 from icloudfs.cache.disk import in_passing
@@ -490,8 +490,7 @@ class Cache:
         try:
             holding = await self._taken_up(fetch.file)
         except Exception as error:
-            if not isinstance(error, DiskSilent):
-                log.exception("%s could not be opened", fetch.file.checksum)
+            say(error, f"opening {fetch.file.checksum}")
             failure = error
         else:
             fetch.opened(holding)

@@ -402,16 +402,15 @@ class Holding:
             if self._proof is None:  # given up meanwhile, by ``record``
                 raise CacheUnusable("The cache directory cannot be written: what came was lost.")
             try:
-                if self._in_place is None:
+                if self._in_place is not None:
+                    seen = identity(await self._places.disk.run(partial(os.fstat, self._fd)))
+                    await self._database.write(self._believe(self._in_place, self._proof, seen))
+                else:
                     # On the disk before the row says so: a power cut must not leave zeros with our
                     # word on.
                     await self._places.disk.run(self._have_a_name)
                     await self._sync()
-                seen = identity(await self._places.disk.run(partial(os.fstat, self._fd)))
-                if self._in_place is None:
-                    await self._publish(self._proof, seen)
-                else:
-                    await self._database.write(self._believe(self._in_place, self._proof, seen))
+                    seen = await self._publish(self._proof)
             except OSError as error:
                 raise storage_error(error) from error
             self._believed = seen
@@ -436,12 +435,14 @@ class Holding:
             connection, self.checksum, row.path, proof.found.sha256, seen, proven=proof.by_checksum
         )
 
-    async def _publish(self, proof: _Proof, seen: str) -> None:
+    async def _publish(self, proof: _Proof) -> str:
+        """Put the file where contents lie, and say so in its row; its identity."""
         path = self._places.content_path(self.checksum)
         part = self._places.absolute(self.part)
         content = self._places.absolute(path)
 
-        def publish(connection: apsw.Connection) -> None:
+        def publish(connection: apsw.Connection) -> str:
+            seen = identity(os.fstat(self._fd))
             contents.set_downloaded(
                 connection,
                 self.checksum,
@@ -456,9 +457,10 @@ class Holding:
             # Last before the commit. If the process ends between the two, ``_adopt`` finds the file.
             if not _is_at(content, self._fd):  # as after a commit that failed
                 move(part, content)
+            return seen
 
         try:
-            await self._database.write(publish)
+            return await self._database.write(publish)
         except Exception:
             # What is recorded of it, and the next try, look for it where it was.
             with suppress(OSError):

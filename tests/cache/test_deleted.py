@@ -113,9 +113,13 @@ def _exhaust(held: list[int]) -> None:
 
 
 async def test_no_descriptor_left_says_nothing_of_the_content(
-    server: Server, directory: Path, database: Database, exhausted: list[int]
+    server: Server,
+    directory: Path,
+    database: Database,
+    exhausted: list[int],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """It is not taken for gone, and not fetched again."""
+    """It is not taken for gone, and not fetched again; the log has a sentence for it."""
     here, lacking = server.add(some_bytes(MIB, 1)), server.add(some_bytes(MIB, 2))
     async with running(directory, database, server) as cache:
         await cache.fetch(here)
@@ -139,3 +143,4 @@ async def test_no_descriptor_left_says_nothing_of_the_content(
         row = contents.get(database.reader, lacking.checksum)
         assert row is None or row.status != "failed"
         assert await read_all(cache, lacking) == some_bytes(MIB, 2)
+    assert [record for record in caplog.records if record.exc_info] == []
