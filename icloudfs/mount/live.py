@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence, Set
 
 import trio
 
+from icloudfs.aside import say
 from icloudfs.mount import notices
 from icloudfs.mount.acting import Acting
 from icloudfs.mount.notices import Notice, forget_entry, forget_inode
@@ -57,8 +58,8 @@ class Live:
             plan = _Plan(self._directory, known, self._budget, changes)
             with self._stage.showing(plan.before):
                 return await self._perform(list(plan.steps()))
-        except Exception:
-            log.exception("changes could not be replayed")
+        except Exception as error:
+            say(error, "the replay of changes")
             return frozenset()
 
     async def replay_attributes(self, changes: Sequence[Change]) -> None:
@@ -66,8 +67,8 @@ class Live:
         changed in more ways than they were told. The kernel must have forgotten the old ones."""
         try:
             await self._perform(list(self._touches(changes)))
-        except Exception:
-            log.exception("changes could not be replayed")
+        except Exception as error:
+            say(error, "the replay of changes")
 
     async def _perform(self, steps: list[Step]) -> Set[Change]:
         settled: set[Change] = set()

@@ -9,13 +9,19 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import trio
 
 from icloudfs.mount import live, unmounting
+from icloudfs.mount.acting import Acting
+from icloudfs.mount.replay import Stage
+from icloudfs.state.database import connect
+from icloudfs.tree.changes import Change, EntryRemoved, InodeChanged
 from icloudfs.tree.directory import ROOT as ROOT_INO
+from icloudfs.tree.directory import Directory
 from icloudfs.tree.numbers import FIRST_DIRECTORY
 from tests import watcher
 from tests.mount.library import FIRST_INO, TAKEN, Library, bytes_of
@@ -727,6 +733,21 @@ def test_what_cannot_be_done_ends_nothing(mount: Mount) -> None:
     )
     assert not (mount.path / "never was").exists()
     assert (mount.path / "photo").exists()
+
+
+async def test_a_state_that_cannot_be_read_is_told_in_a_sentence(
+    library: Library, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(library)
+    with closing(connect(library.path, write=False)) as connection:
+        library.path.write_bytes(bytes(library.path.stat().st_size))
+        stage = Stage()
+        replayed = live.Live(Directory(connection), stage, Acting(stage))
+        changes: list[Change] = [EntryRemoved(ROOT_INO, b"photo", PHOTO), InodeChanged(PHOTO, True)]
+        assert not await replayed.replay_entries(changes)
+        await replayed.replay_attributes(changes)
+    assert "is damaged" in caplog.text
+    assert "Traceback" not in caplog.text
 
 
 def _only_child(process: int) -> int:
