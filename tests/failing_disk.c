@@ -1,6 +1,6 @@
-/* Loaded into a daemon (LD_PRELOAD), makes its calls on files below one directory fail: the one in
-   FAILING_DISK, with the errno and for the calls that the file FAILING_DISK_ORDERS names, as long as it is not
-   empty: "5 pwrite64 fdatasync". With -1 for an errno they wait until it is. For tests alone. */
+/* Loaded into a daemon (LD_PRELOAD), makes its calls on files below one directory fail, as long as the file that
+   FAILING_DISK names is not empty: "5 /home/cache pwrite64 fdatasync" gives the errno, the directory and the
+   calls. With -1 for an errno they wait until it is empty. For tests alone. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -14,10 +14,11 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-static int ordered(const char *call)
+/* What is ordered for a call, and below which directory; 0 if nothing is. */
+static int ordered(const char *call, char *directory, size_t room)
 {
-    const char *orders = getenv("FAILING_DISK_ORDERS");
-    char text[256];
+    const char *orders = getenv("FAILING_DISK");
+    char text[512];
     if (!orders)
         return 0;
     int fd = syscall(SYS_openat, AT_FDCWD, orders, O_RDONLY | O_CLOEXEC);
@@ -30,37 +31,29 @@ static int ordered(const char *call)
     text[size] = 0;
     char *rest, *word = strtok_r(text, " \n", &rest);
     int number = word ? atoi(word) : 0;
+    snprintf(directory, room, "%s", (word = strtok_r(NULL, " \n", &rest)) ? word : "/nowhere");
     while ((word = strtok_r(NULL, " \n", &rest)))
         if (!strcmp(word, call))
             return number;
     return 0;
 }
 
-static int below(const char *path)
-{
-    const char *directory = getenv("FAILING_DISK");
-    return directory && !strncmp(path, directory, strlen(directory));
-}
-
-static int is_below(int fd)
+static int is_below(int fd, const char *directory)
 {
     char link[64], path[4096];
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     ssize_t size = readlink(link, path, sizeof path - 1);
     path[size < 0 ? 0 : size] = 0;
-    return below(path);
+    return !strncmp(path, directory, strlen(directory));
 }
 
 static int fails(const char *call, int fd)
 {
-    int before = errno, number = ordered(call);
-    if (number < 0 && !is_below(fd))
-        number = 0;
-    while (number < 0) {
+    char directory[256];
+    int before = errno, number;
+    while ((number = ordered(call, directory, sizeof directory)) < 0 && is_below(fd, directory))
         usleep(10000);
-        number = ordered(call);
-    }
-    if (number && is_below(fd)) {
+    if (number > 0 && is_below(fd, directory)) {
         errno = number;
         return 1;
     }

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.power.disk import Disk, Kind, shared_blocks
+from tests.image_disk import Kind
+from tests.power.disk import Disk, shared_blocks
 from tests.scratch import Scratch, scratch_folder
 from tests.whole.conftest import _fuse  # noqa: F401
 from tests.whole.local_icloud import LocalICloud

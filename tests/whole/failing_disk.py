@@ -24,15 +24,14 @@ class FailingDisk:
     @property
     def environment(self) -> dict[str, str]:
         """Of the daemon."""
-        return {
-            "LD_PRELOAD": str(_built()),
-            "FAILING_DISK": str(self._folder),
-            "FAILING_DISK_ORDERS": str(self._orders),
-        }
+        return {"LD_PRELOAD": str(_built()), "FAILING_DISK": str(self._orders)}
 
-    def fails(self, number: int, calls: str) -> None:
-        """From now on these ``calls`` end with the errno ``number``, or wait if that is FROZEN."""
-        self._orders.write_text(f"{number} {calls}")
+    def fails(self, number: int, calls: str, below: Path | None = None) -> None:
+        """From now on these ``calls`` end with the errno ``number``, or wait if that is FROZEN.
+
+        ``below``: only on files in this folder.
+        """
+        self._orders.write_text(f"{number} {below or self._folder} {calls}")
 
     def is_well(self) -> None:
         """It does what it is asked again."""

@@ -129,9 +129,9 @@ class Library:
         told: dict[str, Any] = json.loads((self.mount_point / ".icloudfs").read_bytes())
         return int(told["pid"])
 
-    def kill(self) -> None:
-        """``kill -9``, and wait until it is gone."""
-        daemon = self.daemon
+    def kill(self, daemon: int | None = None) -> None:
+        """``kill -9``, and wait until it is gone. ``daemon``: its process, if the folder cannot tell."""
+        daemon = daemon or self.daemon
         descriptor = os.pidfd_open(daemon)
         os.kill(daemon, signal.SIGKILL)
         trio.run(trio.lowlevel.wait_readable, descriptor)

@@ -24,6 +24,7 @@ from icloudfs import errors
 from icloudfs.simulator import ControlClient
 from icloudfs.simulator.calls import DATABASE_CALLS
 from icloudfs.simulator.faults import WAYS
+from tests.image_disk import ImageDisk
 from tests.scratch import ICLOUDFS, wait_until
 from tests.sync.comparing import Namesakes
 from tests.whole.failing_disk import FROZEN, FailingDisk
@@ -463,7 +464,10 @@ def _shown(path: Path) -> Shown:
 
 
 class Story:
-    """One account from the first sign-in to the last look, with everything that happens meanwhile."""
+    """One account from the first sign-in to the last look, with everything that happens meanwhile.
+
+    ``home``: the disk with its state, its cache and its folder.
+    """
 
     _ROUNDS = (2, 5)
     _READERS = 2
@@ -476,8 +480,9 @@ class Story:
     ) | {0, 1}  # fmt: skip
     """How a command may end while things go wrong. 1: what iCloud said has no class of its own."""
 
-    def __init__(self, library: Library, seed: int) -> None:
+    def __init__(self, library: Library, home: ImageDisk, seed: int) -> None:
         self.library = library
+        self._home = home
         self._control = library.icloud.control
         self._chance = random.Random(f"story {seed}")
         self.person = Person(self._control, random.Random(f"phone {seed}"))
@@ -486,8 +491,7 @@ class Story:
             for number in range(self._READERS)
         ]
         self.happened: Counter[str] = Counter()
-        home = library.state.parent
-        self._disk = FailingDisk(home, library.scratch.folder / "orders")
+        self._disk = FailingDisk(home.folder, library.scratch.folder / "orders")
         self._daemon = 0
 
     def figures(self) -> str:
@@ -495,6 +499,7 @@ class Story:
         errors_met = sum((reader.failures for reader in self.readers), Counter[str]())
         return (
             f"{sum(self.person.actions.values())} actions, {self.happened['killed']} kills,"
+            f" {sum(n for name, n in self.happened.items() if name.startswith('cut'))} power cuts,"
             f" {self.happened['spoilt']} tokens spoilt, {self.happened['fault']} faults,"
             f" {sum(reader.reads for reader in self.readers)} reads,"
             f" {sum(reader.replaced for reader in self.readers)} of what was replaced, {dict(errors_met)}"
@@ -632,14 +637,56 @@ class Story:
         calls = " ".join(self._chance.sample(CALLS, self._chance.randint(1, len(CALLS))))
         self._tell(f"{errno.errorcode[number]} of {calls}")
         self._disk.fails(number, calls)
-        self._act()
+        self._chance.choice(self._WHILE_IT_IS_BROKEN)(self)
         self._disk.is_well()
 
-    def _freeze_the_disk(self) -> None:
+    def _freeze_the_cache(self) -> None:
         """What lies in the cache cannot be read or written for a while."""
-        self._disk.fails(FROZEN, "pread64 preadv2 preadv64v2 pwrite fdatasync")
-        self._act()
+        self._disk.fails(FROZEN, " ".join(CALLS), self.library.cache)
+        self._chance.choice(self._WHILE_IT_IS_FROZEN)(self)
         self._disk.is_well()
+
+    def _cut_the_power(self) -> None:
+        """Of the disk with everything: what was not synced is lost."""
+        self._pass_time(0.6)
+        self._cut_and_restore(self._kill_daemon)
+        self._meanwhile()
+        self._mount()
+
+    def _cut_the_power_twice(self) -> None:
+        """The second time while what the first one left is taken up."""
+        for _ in range(2):
+            self._cut_and_restore(self._kill_daemon)
+            self._mount()
+
+    def _cut_the_power_of_a_sync_alone(self) -> None:
+        with self._nobody_reading():
+            self.library.unmount()
+        with self._command("sync", *self._sync_flags(), killed=True) as process:
+            time.sleep(self._chance.uniform(0.4, 1.2))
+            self._cut_and_restore(process.kill)
+        self._mount()
+
+    def _cut_and_restore(self, end: Callable[[], None]) -> None:
+        """``end`` takes away what ran."""
+        self._home.cut()
+        end()
+        with self._nobody_reading():
+            self._home_again()
+
+    def _home_again(self) -> None:
+        subprocess.run(
+            ["umount", "--lazy", self.library.mount_point], check=False, capture_output=True
+        )
+        self._home.unmount()
+        self._home.mount()
+
+    def _kill_with_the_disk(self) -> None:
+        """While it does not do what it is asked; it does when all begins anew."""
+        self._act()
+        self._kill_daemon()
+        self._disk.is_well()
+        self._mount()
 
     def _delete_the_cache(self) -> None:
         shutil.rmtree(self.library.cache / self.library.icloud.account.apple_id, ignore_errors=True)
@@ -648,7 +695,17 @@ class Story:
     _EVENTS: ClassVar[list[Callable[[Story], None]]] = [
         _wait, _kill, _kill, _kill_twice, _sync_beside, _kill_under_a_command, _remount,
         _kill_syncs_alone, _drop_the_cache, _edit_what_is_open, _edit_what_is_open,
-        _break_the_disk, _break_the_disk, _delete_the_cache,
+        _break_the_disk, _break_the_disk, _freeze_the_cache, _delete_the_cache,
+        _cut_the_power, _cut_the_power, _cut_the_power_twice, _cut_the_power_of_a_sync_alone,
+    ]  # fmt: skip
+
+    _WHILE_IT_IS_BROKEN: ClassVar[list[Callable[[Story], None]]] = [
+        _act, _act, _sync_beside, _drop_the_cache, _delete_the_cache, _kill_with_the_disk,
+    ]  # fmt: skip
+
+    # What is asked of the daemon may have to wait for the disk.
+    _WHILE_IT_IS_FROZEN: ClassVar[list[Callable[[Story], None]]] = [
+        _act, _act, _delete_the_cache, _kill_with_the_disk,
     ]  # fmt: skip
 
     def _meanwhile(self) -> None:
@@ -661,7 +718,7 @@ class Story:
             self._spoil_a_token()
 
     def _kill_daemon(self) -> None:
-        self.library.kill()
+        self.library.kill(self._daemon)
         self.happened["killed"] += 1
 
     def _sync_flags(self) -> tuple[str, ...]:

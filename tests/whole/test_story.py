@@ -1,7 +1,9 @@
 """Any story ends in the folder of a fresh account (issue 3's property), with the real daemon: random actions
-on the phone, faults, readers, and ``kill -9``. ``tests/sync/comparing.py`` lists the exceptions.
+on the phone, faults, readers, disks that fail or stand still, power cuts and ``kill -9``.
+``tests/sync/comparing.py`` lists the exceptions.
 
-A run is its seed. ``ICLOUDFS_STORY_RUNS=200 ICLOUDFS_RANDOM_SEED=1`` does more of them.
+A run is its seed. ``ICLOUDFS_STORY_RUNS=200 ICLOUDFS_RANDOM_SEED=1`` does more of them;
+``ICLOUDFS_STORY_DISK=xfs`` on a file system that loses more in a power cut than ext4.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import pytest
 from icloudfs.demo.check import check
 from icloudfs.state.database import connect
 from icloudfs.tree.directory import ROOT
+from tests.image_disk import ImageDisk, Kind
 from tests.scratch import Scratch, wait_until
 from tests.sync.comparing import (
     Entries,
@@ -34,6 +37,7 @@ from tests.whole.local_icloud import LocalICloud
 from tests.whole.story import AT_ONCE, Story, settings
 
 _RUNS = int(os.environ.get("ICLOUDFS_STORY_RUNS", "3"))
+_DISK: Kind = "xfs" if os.environ.get("ICLOUDFS_STORY_DISK") == "xfs" else "ext4"
 _FIRST = int(os.environ.get("ICLOUDFS_RANDOM_SEED", "1"))
 
 
@@ -56,21 +60,35 @@ def _tell_of(icloud: LocalICloud, scratch: Scratch, seed: int) -> None:
     """With an account that is mounted twice: by whom all of it happens to, and by who comes last."""
     signed_in = Library(icloud, scratch, "signed-in")
     signed_in.login()
-    home, fresh = (Library(icloud, scratch, name) for name in ("home", "fresh"))
-    for library in (home, fresh):
-        library.take_state_of(signed_in)
-        library.environment |= settings(seed)
-    with _explained(seed, home):
-        try:
-            _tell(home, fresh, seed)
-        finally:
-            home.end()
-            fresh.end()
+    with _a_disk(scratch) as disk:
+        home, fresh = (Library(icloud, scratch, name) for name in ("home", "fresh"))
+        for library in (home, fresh):
+            library.take_state_of(signed_in)
+            library.environment |= settings(seed)
+        with _explained(seed, home):
+            try:
+                _tell(home, fresh, disk, seed)
+            finally:
+                home.end()
+                fresh.end()
 
 
-def _tell(home: Library, fresh: Library, seed: int) -> None:
+@contextmanager
+def _a_disk(scratch: Scratch) -> Iterator[ImageDisk]:
+    """That home is on, mounted."""
+    disk = ImageDisk(scratch.folder / "disk", scratch.folder / "home", _DISK)
+    disk.mount()
+    try:
+        yield disk
+    finally:
+        disk.unmount()
+
+
+def _tell(home: Library, fresh: Library, disk: ImageDisk, seed: int) -> None:
     began = time.monotonic()
-    story = Story(home, seed)
+    # What one has before anything happens; from here on nothing is waited for.
+    home.scratch.run("sync", "--file-system", disk.folder)
+    story = Story(home, disk, seed)
     story.happen()
 
     home.sync()
