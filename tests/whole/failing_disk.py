@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -42,6 +44,7 @@ class FailingDisk:
 def _built() -> Path:
     """For as long as this process runs."""
     made = Path(tempfile.mkdtemp(prefix="icloudfs-failing-disk-"), "failing-disk.so")
+    atexit.register(shutil.rmtree, made.parent)
     made.parent.chmod(0o755)
     command = ("gcc", "-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o", made, _SOURCE, "-ldl")
     subprocess.run([str(word) for word in command], check=True)
