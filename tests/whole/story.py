@@ -23,6 +23,7 @@ from typing import Any, ClassVar, NamedTuple
 from icloudfs import errors
 from icloudfs.simulator import ControlClient
 from icloudfs.simulator.calls import DATABASE_CALLS
+from icloudfs.simulator.excess import WITHOUT_END, WITHOUT_MEASURE
 from icloudfs.simulator.faults import WAYS
 from tests.image_disk import ImageDisk
 from tests.scratch import ICLOUDFS, wait_until
@@ -79,6 +80,9 @@ FAULTS: list[tuple[str, str, dict[str, Any]]] = [
     ("changes", "zone-error", {"code": "ZONE_NOT_FOUND", "times": 1}),
 ]
 
+# An empty list, said again and again, is the truth.
+_WRONG_WAYS = [*(way for way in WAYS if way != "empty-list"), *WITHOUT_MEASURE, *WITHOUT_END]
+
 _A_WRONG_ANSWER = 0.4
 """The part of the faults that is an answer in a wrong form, to any one call."""
 
@@ -89,8 +93,7 @@ def a_fault(chance: random.Random) -> tuple[str, str, dict[str, Any]]:
         return chance.choice(FAULTS)
     details: dict[str, Any] = {
         "call": chance.choice([*DATABASE_CALLS, "content"]),
-        # An empty list, said again and again, is the truth.
-        "way": chance.choice([way for way in WAYS if way != "empty-list"]),
+        "way": chance.choice(_WRONG_WAYS),
         "times": chance.choice([1, 2, 5]),
     }
     return "*", "answer", details
