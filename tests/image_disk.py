@@ -18,9 +18,9 @@ Kind = Literal["ext4", "btrfs", "xfs"]
 GIB = 1 << 30
 
 _MAKE = {
-    "ext4": ("mkfs.ext4", "-q", "-F"),
-    "btrfs": ("mkfs.btrfs", "-q", "-f"),
-    "xfs": ("mkfs.xfs", "-q", "-f"),
+    "ext4": ("/sbin/mkfs.ext4", "-q", "-F"),
+    "btrfs": ("/sbin/mkfs.btrfs", "-q", "-f"),
+    "xfs": ("/sbin/mkfs.xfs", "-q", "-f"),
 }
 
 # FS_IOC_SHUTDOWN and its EXT4_GOING_FLAGS_NOLOGFLUSH, of the kernel's headers: nothing reaches the disk any

@@ -469,7 +469,7 @@ def _shown(path: Path) -> Shown:
 class Story:
     """One account from the first sign-in to the last look, with everything that happens meanwhile.
 
-    ``home``: the disk with its state, its cache and its folder.
+    ``home``: the disk with its state, its cache and its folder; without one, no power is cut.
     """
 
     _ROUNDS = (2, 5)
@@ -483,9 +483,10 @@ class Story:
     ) | {0, 1}  # fmt: skip
     """How a command may end while things go wrong. 1: what iCloud said has no class of its own."""
 
-    def __init__(self, library: Library, home: ImageDisk, seed: int) -> None:
+    def __init__(self, library: Library, home: ImageDisk | None, seed: int) -> None:
         self.library = library
         self._home = home
+        self._events = [*self._EVENTS, *(self._CUTS if home is not None else [])]
         self._control = library.icloud.control
         self._chance = random.Random(f"story {seed}")
         self.person = Person(self._control, random.Random(f"phone {seed}"))
@@ -494,7 +495,7 @@ class Story:
             for number in range(self._READERS)
         ]
         self.happened: Counter[str] = Counter()
-        self._disk = FailingDisk(home.folder, library.scratch.folder / "orders")
+        self._disk = FailingDisk(library.state.parent, library.scratch.folder / "orders")
         self._daemon = 0
 
     def figures(self) -> str:
@@ -537,7 +538,7 @@ class Story:
             self._tell(f"fault {kind} {name} {details}")
             self._control.set_fault(kind, name, **details)
         self._act()
-        event = self._chance.choice(self._EVENTS)
+        event = self._chance.choice(self._events)
         self._tell(event.__name__.strip("_"))
         self.happened[event.__name__.strip("_")] += 1
         event(self)
@@ -672,17 +673,18 @@ class Story:
 
     def _cut_and_restore(self, end: Callable[[], None]) -> None:
         """``end`` takes away what ran."""
+        assert self._home is not None
         self._home.cut()
         end()
         with self._nobody_reading():
-            self._home_again()
+            self._back_again(self._home)
 
-    def _home_again(self) -> None:
+    def _back_again(self, home: ImageDisk) -> None:
         subprocess.run(
             ["umount", "--lazy", self.library.mount_point], check=False, capture_output=True
         )
-        self._home.unmount()
-        self._home.mount()
+        home.unmount()
+        home.mount()
 
     def _kill_with_the_disk(self) -> None:
         """While it does not do what it is asked; it does when all begins anew."""
@@ -699,6 +701,9 @@ class Story:
         _wait, _kill, _kill, _kill_twice, _sync_beside, _kill_under_a_command, _remount,
         _kill_syncs_alone, _drop_the_cache, _edit_what_is_open, _edit_what_is_open,
         _break_the_disk, _break_the_disk, _freeze_the_cache, _delete_the_cache,
+    ]  # fmt: skip
+
+    _CUTS: ClassVar[list[Callable[[Story], None]]] = [
         _cut_the_power, _cut_the_power, _cut_the_power_twice, _cut_the_power_of_a_sync_alone,
     ]  # fmt: skip
 
