@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
@@ -195,10 +195,15 @@ class Sync:
         answer = await self._changed_zones(books, area)
         if answer is None:
             return ""
+        doubtful = set()
         for zone in answer.gone:
-            if self._stored(zone) is not None and await books.refusals.is_gone(zone):
+            if self._stored(zone) is None:
+                continue
+            if await books.refusals.is_gone(zone):
                 await self._remove_zone(books, zone)
-        stored = await self._stored_zones(books, area, answer)
+            else:
+                doubtful.add(zone.name)
+        stored = await self._stored_zones(books, area, answer, doubtful)
         to_list = [zone for zone in stored if not zone.listed or zone.relisting]
         await self._follow(books, [z for z in stored if z not in to_list], to_list)
         await self._list(books, to_list)
@@ -291,9 +296,14 @@ class Sync:
             whole=whole,
         )
 
-    async def _stored_zones(self, books: Books, area: Area, answer: _Changed) -> list[StoredZone]:
+    async def _stored_zones(
+        self, books: Books, area: Area, answer: _Changed, doubtful: Set[str]
+    ) -> list[StoredZone]:
         """The rows of the changed zones, of those with a listing still to be done, and of those whose changes
         were refused until now.
+
+        ``doubtful``: names of zones that the answer alone says are gone, which it does once. Their changes
+        are asked for: they are given, or refused and asked for again.
 
         An answer to no token names every zone that there is. One that it leaves out is asked for by
         itself: iCloud then says whether it is gone, and an answer that is short removes no library.
@@ -307,7 +317,7 @@ class Sync:
                     catalogue.add_zone(connection, zone)
             return catalogue.zones(connection)
 
-        names = {zone.name for zone in changed}
+        names = doubtful | {zone.name for zone in changed}
         stored = await self._database.write(transaction)
         return [
             zone

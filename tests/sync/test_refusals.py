@@ -510,6 +510,27 @@ async def test_a_library_is_not_gone_because_its_change_log_says_so(tmp_path: Pa
         assert_right(account, client)
 
 
+@pytest.mark.parametrize("way", ["bad-name", "403", "error"])
+@pytest.mark.parametrize("call", ["zones/list", "changes/zone"])
+async def test_a_library_that_is_gone_is_asked_for_until_two_calls_say_so(
+    tmp_path: Path, call: str, way: str
+) -> None:
+    """That it is gone is announced once, and one of the two is refused just then."""
+    async with lab(tmp_path, PLAN) as account:
+        client = account.client()
+        await client.sync()
+        shared = next(zone.zone.name for zone in client.zones if zone.zone.name != "PrimarySync")
+        account.phone.remove_shared_zone(shared)
+        account.faults.set("*", "answer", call=call, way=way)
+        await client.sync()
+        assert len(client.zones) == 2
+        assert "changes" in refused(client)
+        account.faults.clear()
+        await later(account, client)
+        assert [zone.zone.name for zone in client.zones] == ["PrimarySync"]
+        assert_right(account, client)
+
+
 async def test_an_album_that_is_refused_in_its_list_is_listed_when_it_is_given(
     tmp_path: Path,
 ) -> None:
