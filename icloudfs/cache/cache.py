@@ -44,7 +44,7 @@ from icloudfs.cache.source import Source
 from icloudfs.cache.sweep import Sweep
 from icloudfs.cache.thumbnails import MOST, MOST_BYTES, Figures, Thumbnails
 from icloudfs.cache.urls import NEARBY, FreshURLs
-from icloudfs.errors import DiskSilent, IcloudfsError, Offline
+from icloudfs.errors import CacheUnusable, DiskSilent, IcloudfsError, Offline
 from icloudfs.progress import Report
 from icloudfs.state import contents, metadata
 from icloudfs.state.contents import Content
@@ -87,6 +87,17 @@ class DiskUsage(NamedTuple):
     total: int
     used: int
     free: int
+
+
+def _disk_usage(directory: Path) -> DiskUsage:
+    """Of the disk that ``directory`` is on, or would be if it were made: a cache that was deleted is made
+    anew when something is to be kept."""
+    try:
+        return DiskUsage(*shutil.disk_usage(directory))
+    except FileNotFoundError:
+        return _disk_usage(directory.parent)
+    except OSError as error:
+        raise CacheUnusable(f"The disk of {directory} cannot be read: {error.strerror}.") from error
 
 
 def _tell_nobody(checksum: str) -> None:
@@ -271,14 +282,14 @@ class Cache:
             return False
         try:
             disk = await self.disk_usage()
-        except (FileNotFoundError, DiskSilent):
-            return False  # if it was deleted, the next who needs it makes it anew
+        except (CacheUnusable, DiskSilent):
+            return False
         return disk.free > size + _DISK_TO_SPARE
 
     async def disk_usage(self) -> DiskUsage:
-        """Of the disk of the cache directory. Raises OSError, DiskSilent."""
-        usage = partial(shutil.disk_usage, self.places.directory)
-        return DiskUsage(*await self.places.disk.ask(usage, self._timeout))
+        """Of the disk that the cache directory is on. Raises CacheUnusable, DiskSilent."""
+        usage = partial(_disk_usage, self.places.directory)
+        return await self.places.disk.ask(usage, self._timeout)
 
     async def thumbnail(self, file: File) -> bytes:
         """A small JPEG of what ``file`` shows, without a byte of its content. Raises as ``Thumbnails.of``."""
