@@ -46,12 +46,18 @@ class ImageDisk:
         mount(self._image, self.folder)
 
     def unmount(self) -> None:
+        """For everybody: a process with mounts of its own may have it for a while longer."""
         wait_until(self._unmounted, _UNUSED_AFTER)
+        wait_until(self._released, _UNUSED_AFTER)
 
     def _unmounted(self) -> bool:
         return not subprocess.run(
             ["umount", self.folder], check=False, capture_output=True
         ).returncode
+
+    def _released(self) -> bool:
+        command = ("losetup", "--associated", self._image)
+        return not subprocess.run(command, check=True, capture_output=True).stdout
 
     def cut(self) -> None:
         """The power goes: every call fails from now on.
