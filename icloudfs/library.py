@@ -69,6 +69,9 @@ _LIBRARIES = (f"{View.LIBRARY}/", f"{View.SHARED}/")
 _MOST_NAMED = 20
 """Files that there was no room for, as they are told; all are counted."""
 
+_TELL_EVERY = 0.2
+"""Seconds between two words about the first listing to a command that waits for it."""
+
 _LOOK_EVERY = 0.05
 """Seconds between two looks whether it has."""
 
@@ -244,6 +247,8 @@ class Library:
                 return await verify(self.cache, checksums=checksums, repair=repair, report=report)
             case messages.Look():
                 return self._look()
+            case messages.AwaitListing():
+                return await self._until_listed(report)
             case messages.SignedIn():
                 return self.wake()
 
@@ -287,6 +292,20 @@ class Library:
         finally:
             self._listeners.discard(report)
             self.now = IDLE
+
+    async def _until_listed(self, report: Report) -> list[str]:
+        """Wait for the end of the first listing; what iCloud refused of it, in words.
+
+        Raises what a person has to do before it can go on.
+        """
+        while not self.listed.is_set():
+            if (error := self.icloud.person_needed) is not None:
+                raise copy.copy(error)
+            if self.now != IDLE:
+                report(self.now)
+            with trio.move_on_after(_TELL_EVERY):
+                await self.listed.wait()
+        return self.refused
 
     def _complain_of_damage(self) -> None:
         """Also if this run did not need the page that is damaged. Raises StateDamaged."""
@@ -436,6 +455,7 @@ class Library:
             "sync": self.now,
             "trouble": None if trouble is None else _told(trouble),
             "mounted": self.is_mounted,
+            "listed": self.listed.is_set(),
             "sign_in_needed": self.icloud.person_needed is not None,
             "cache_bytes": self.cache.usage,
             "thumbnails": {

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import os
+import shlex
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
@@ -14,9 +16,14 @@ from icloudfs import config, descriptors, journal, memory
 from icloudfs.apple.session import stem
 from icloudfs.cli.options import account_options, with_account
 from icloudfs.cli.reporting import reporting
+from icloudfs.cli.running import Running, running
 from icloudfs.config import Settings, make_state_directory
-from icloudfs.errors import IcloudfsError, Incomplete
+from icloudfs.control import client
+from icloudfs.control.messages import AwaitListing
+from icloudfs.control.socket import socket_path
+from icloudfs.errors import AlreadyRunning, IcloudfsError, Incomplete, MountPointError
 from icloudfs.mount import background, mount_table
+from icloudfs.progress import Report
 from icloudfs.tree.layout import View
 
 
@@ -88,9 +95,44 @@ def command(
     if foreground:
         _serve(settings, mount_point, background.Readiness(stays_in_group=stay_in_group))
         return
+    waits = sys.stderr.isatty() if wait is None else wait
+    in_full = bool(wait) and not stay_in_group
+    runs = None if stay_in_group else running(settings)
+    if runs is not None and runs.folder_gone:
+        raise _out_of_sight(settings, runs)
+    if waits and runs is not None and _can_wait_for(runs, mount_point, in_full=in_full):
+        _wait(partial(_until_listed, settings), in_full=in_full)
+        return
     with _start(settings) as daemon:
-        if not daemon.is_listed and (wait or (wait is None and sys.stderr.isatty())):
-            _wait(daemon, in_full=bool(wait) and not stay_in_group)
+        if waits and not daemon.is_listed:
+            _wait(daemon.until_listed, in_full=in_full)
+
+
+def _out_of_sight(settings: Settings, runs: Running) -> AlreadyRunning:
+    return AlreadyRunning(
+        f"icloudfs still runs for {settings.username} ({runs.holder}), but nothing is mounted there:"
+        " programs may still use what was.",
+        hint=f"End it first: icloudfs unmount {shlex.quote(str(runs.folder))}",
+    )
+
+
+def _can_wait_for(runs: Running, mount_point: Path, *, in_full: bool) -> bool:
+    """Whether the library is mounted on the folder already, and there is something to wait for: its listing, or
+    a script that asked to be told (``in_full``)."""
+    if runs.now is None or runs.folder is None or not runs.is_seen:
+        return False
+    there = mount_table.absolute(runs.folder) == mount_table.absolute(mount_point)
+    return there and (in_full or not runs.now["listed"])
+
+
+def _until_listed(settings: Settings, report: Report) -> list[str]:
+    """What the daemon that runs already says that iCloud refused of the first listing, at its end."""
+    path = socket_path(settings.cookie_directory, settings.username)
+    try:
+        refused: list[str] = trio.run(client.ask, path, AwaitListing(), report)
+    except client.NobodyThere as error:
+        raise MountPointError("The daemon ended before everything was listed.") from error
+    return refused
 
 
 def _start(settings: Settings) -> background.Started:
@@ -100,13 +142,13 @@ def _start(settings: Settings) -> background.Started:
     return background.start(_again("--foreground", "--log-file", str(log_file)), output=log_file)
 
 
-def _wait(daemon: background.Started, *, in_full: bool) -> None:
+def _wait(until_listed: Callable[[Report], list[str]], *, in_full: bool) -> None:
     """Wait for the end of the first listing. ``in_full``: it is a failure if that cannot be reached."""
     if sys.stderr.isatty():
         click.echo(_GROWING, err=True)
     try:
         with reporting() as report:
-            refused = daemon.until_listed(report)
+            refused = until_listed(report)
         if refused:
             raise Incomplete(
                 f"It is mounted, but iCloud refuses to give {'; '.join(refused)}.",
@@ -150,7 +192,7 @@ def _serve(settings: Settings, mount_point: Path, readiness: background.Readines
     os.chdir("/")  # the directory where it was started can be unmounted or removed
     descriptors.raise_limit()
     try:
-        trio.run(functools.partial(daemon.serve, settings, mount_point, readiness))
+        trio.run(partial(daemon.serve, settings, mount_point, readiness))
     except IcloudfsError as error:
         readiness.failed(error)
         raise

@@ -14,20 +14,16 @@ from typing import Any
 
 import click
 import msgspec
-import trio
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
 from icloudfs.apple import SessionStore, clock
 from icloudfs.cli.options import account_options, with_account
+from icloudfs.cli.running import running
 from icloudfs.config import Settings
-from icloudfs.control import client
-from icloudfs.control.socket import socket_path
 from icloudfs.errors import StateDamaged, WrongClock
-from icloudfs.mount import mount_table
 from icloudfs.progress import IDLE, Progress
-from icloudfs.state import lock
 from icloudfs.state.database import database_path, look
 from icloudfs.state.refusals import NOT_ASKED
 from icloudfs.state.summary import Run, Summary, WithoutFile, ZoneState, list_status, summarise
@@ -113,7 +109,7 @@ def _shown(as_json: bool) -> Iterator[Callable[[str], None]]:
 def _everything(settings: Settings, wanted: str | None) -> dict[str, Any]:
     path = database_path(settings.cookie_directory, settings.username)
     session = SessionStore(settings.cookie_directory, settings.username).session
-    trust = Trust.of(session)
+    trust, runs = Trust.of(session), running(settings)
     everything: dict[str, Any] = {
         "account": settings.username,
         "signed_in": session.is_usable,
@@ -123,15 +119,12 @@ def _everything(settings: Settings, wanted: str | None) -> dict[str, Any]:
         "session_until": session.lasts_until / 1000 or None,
         "consented_until": session.consented_until / 1000 or None,
         "clock_off": session.clock_off,
-        "running": lock.holder(settings.cookie_directory, settings.username),
-        "folder_gone": False,
+        "running": None if runs is None else runs.holder,
+        "folder_gone": runs is not None and runs.folder_gone,
         "database": str(path) if path.exists() else None,
     }
-    if everything["running"]:
-        socket = socket_path(settings.cookie_directory, settings.username)
-        everything["now"] = now = trio.run(client.look, socket)
-        if now is not None and now["mounted"]:
-            everything["folder_gone"] = not _is_there(everything["running"])
+    if runs is not None:
+        everything["now"] = runs.now
     try:
         of_state = _of_state(path, wanted)
     except StateDamaged as error:
@@ -154,15 +147,6 @@ def _of_state(path: Path, wanted: str | None) -> dict[str, Any]:
                 for row in list_status(connection, wanted, _MOST_LISTED)
             ]
     return told
-
-
-def _is_there(holder: str) -> bool:
-    """Whether the folder that one serves is mounted, as seen from here."""
-    daemon = lock.daemon(holder)
-    if daemon is None:
-        return False
-    mounted = mount_table.mounted_at(mount_table.absolute(daemon.folder))
-    return mounted is not None and mounted.ours
 
 
 # -- as text -----------------------------------------------------------------------------------

@@ -75,11 +75,26 @@ class Look(msgspec.Struct, frozen=True, tag=True):
     """What is going on now."""
 
 
+class AwaitListing(msgspec.Struct, frozen=True, tag=True):
+    """Wait until everything is listed once."""
+
+
 class SignedIn(msgspec.Struct, frozen=True, tag=True):
     """Somebody has signed in: go on where the sign-in was missing."""
 
 
-Request = Sync | RetryFailed | Prefetch | Evict | Pin | ImportExisting | Verify | Look | SignedIn
+Request = (
+    Sync
+    | RetryFailed
+    | Prefetch
+    | Evict
+    | Pin
+    | ImportExisting
+    | Verify
+    | Look
+    | AwaitListing
+    | SignedIn
+)
 
 
 class Done(msgspec.Struct, frozen=True, tag=True):

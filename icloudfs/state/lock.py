@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shlex
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
@@ -62,7 +63,7 @@ class WriterLock:
             raise AlreadyRunning(
                 f"icloudfs is already running for {self._account}"
                 + (f" ({holder})." if holder else "."),
-                hint="Use the running one, or stop it with 'icloudfs unmount'.",
+                hint=_way_out(holder),
             ) from None
         self._write(f"{self._purpose}, process {os.getpid()}")
         return self
@@ -103,6 +104,14 @@ def daemons(cookie_directory: Path) -> Iterator[Daemon]:
         found = daemon(_holder(path) or "")
         if found is not None and _has_open(found.pid, path):
             yield found
+
+
+def _way_out(holder: str) -> str:
+    """What to do where ``holder`` has the lock."""
+    served = daemon(holder)
+    if served is None:
+        return "Wait until it is done, or stop it."
+    return f"Use that one, or end it first: icloudfs unmount {shlex.quote(str(served.folder))}"
 
 
 def _holder(path: Path) -> str | None:

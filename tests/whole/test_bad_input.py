@@ -302,7 +302,7 @@ def test_a_second_daemon_is_told_of_the_first(library: Library) -> None:
         assert refused.stderr.splitlines() == [
             "icloudfs: icloudfs is already running for alice@example.com"
             f" (mounted on {library.mount_point}, process {library.daemon}).",
-            "  Use the running one, or stop it with 'icloudfs unmount'.",
+            f"  Use that one, or end it first: icloudfs unmount {library.mount_point}",
         ]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from icloudfs.errors import MountPointError
 from tests.scratch import ICLOUDFS, Scratch, wait_until
 from tests.whole.library import Library
 from tests.whole.local_icloud import LocalICloud
@@ -143,7 +144,7 @@ def test_it_is_complete_once_listed_and_after_a_restart(
 
 
 def waiting(library: Library) -> subprocess.Popen[str]:
-    """``mount --wait`` at work, its folder mounted."""
+    """``mount --wait`` at work, the folder mounted."""
     command: list[str | Path] = ["mount", library.mount_point, "--log-file", library.log, "--wait"]
     pipe = subprocess.PIPE
     mounting = library.scratch.start(
@@ -169,6 +170,32 @@ def test_a_script_can_wait_for_it(unlisted: Library, icloud: LocalICloud) -> Non
     assert mounting.returncode == 0
 
 
+def test_a_script_can_wait_for_one_that_is_mounted_already(
+    growing: Library, icloud: LocalICloud
+) -> None:
+    mounting = waiting(growing)
+    with pytest.raises(subprocess.TimeoutExpired):
+        mounting.wait(1.0)
+    assert not is_complete(growing)
+    icloud.control.clear_faults()
+    said = mounting.communicate(timeout=20)
+    assert (mounting.returncode, *said) == (0, "", "")
+    assert is_complete(growing)
+
+    again = growing.icloudfs("mount", growing.mount_point, "--wait")
+    assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
+
+
+def test_who_waits_for_one_that_is_mounted_hears_of_its_end(growing: Library) -> None:
+    mounting = waiting(growing)
+    with pytest.raises(subprocess.TimeoutExpired):
+        mounting.wait(1.0)
+    growing.unmount()
+    _, complaint = mounting.communicate(timeout=20)
+    assert mounting.returncode == MountPointError.exit_code
+    assert complaint == "icloudfs: The daemon ended before everything was listed.\n"
+
+
 def test_a_script_hears_what_is_missing_for_now(unlisted: Library, icloud: LocalICloud) -> None:
     icloud.control.set_fault("*", "answer", call="albums", way="403")
     mounting = waiting(unlisted)
@@ -178,6 +205,9 @@ def test_a_script_hears_what_is_missing_for_now(unlisted: Library, icloud: Local
         "It is mounted, but iCloud refuses to give the list of albums of PrimarySync" in complaint
     )
     assert unlisted.is_mounted
+
+    again = unlisted.icloudfs("mount", unlisted.mount_point, "--wait", check=False)
+    assert (again.returncode, again.stderr) == (16, complaint)
 
 
 def test_at_a_terminal(unlisted: Library, icloud: LocalICloud) -> None:
@@ -199,6 +229,12 @@ def test_at_a_terminal(unlisted: Library, icloud: LocalICloud) -> None:
         terminal.expect("It goes on without you")
         assert terminal.end() == 0
     assert unlisted.daemon and not is_complete(unlisted)
+
+    with Terminal(command, environment) as terminal:
+        terminal.expect("The folder is mounted, and grows")
+        terminal.expect("listing")
+        terminal.press("\x03")
+        assert terminal.end() == 0
 
     icloud.control.clear_faults()
     wait_until(lambda: is_complete(unlisted), 20)

@@ -79,6 +79,8 @@ def test_a_daemon_whose_folder_is_gone_is_told_of_and_can_be_ended(library: Libr
         assert "but nothing is mounted there" in library.icloudfs("status").stdout
         refused = library.icloudfs("mount", library.mount_point, check=False)
         assert refused.returncode == AlreadyRunning.exit_code
+        assert "but nothing is mounted there" in refused.stderr
+        assert f"End it first: icloudfs unmount {library.mount_point}\n" in refused.stderr
         library.unmount()
 
     assert daemon not in library.scratch.processes()
