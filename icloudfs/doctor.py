@@ -44,7 +44,7 @@ class Finding(msgspec.Struct, frozen=True):
     """A command, or a sentence, if it is not well."""
 
 
-_NEVER_LISTED = Finding("library", False, "it was never listed", "icloudfs sync")
+_NEVER_LISTED = Finding("library", False, "it was never listed", "icloudfs sync --mirror demand")
 
 
 def examine(settings: Settings) -> Iterator[Finding]:

@@ -183,6 +183,15 @@ class Incomplete(IcloudfsError):
     exit_code = 16
 
 
+class NeverListed(Incomplete):
+    """Nothing is known of the library yet: what it does not know means nothing."""
+
+    hint = "Mount it, or have it listed and nothing downloaded: 'icloudfs sync --mirror demand'."
+
+    def __init__(self) -> None:
+        super().__init__("The library was never listed.")
+
+
 # -- one file ------------------------------------------------------------------------------------
 
 

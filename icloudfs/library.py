@@ -25,7 +25,8 @@ import trio
 from icloudfs.apple import ICloud
 from icloudfs.cache.audit import verify
 from icloudfs.cache.cache import Cache
-from icloudfs.cache.importing import import_existing
+from icloudfs.cache.importing import ImportResult, import_existing
+from icloudfs.cache.prefetching import PrefetchResult
 from icloudfs.cache.source import ICloudSource
 from icloudfs.config import Settings, make_state_directory
 from icloudfs.connection import connected
@@ -36,6 +37,7 @@ from icloudfs.errors import (
     AlreadyRunning,
     ConfigError,
     IcloudfsError,
+    NeverListed,
     StateDamaged,
     WrongClock,
     one_error,
@@ -66,8 +68,10 @@ _NO_ROOM = 64 << 10
 _LIBRARIES = (f"{View.LIBRARY}/", f"{View.SHARED}/")
 """Below these everything has a place that tells when it was taken."""
 
+_MAY_COME = "It is not listed to its end yet, so that may come. See: icloudfs status"
+
 _MOST_NAMED = 20
-"""Files that there was no room for, as they are told; all are counted."""
+"""Files that there was no room for, or that could not be had, as they are told; all are counted."""
 
 _TELL_EVERY = 0.2
 """Seconds between two words about the first listing to a command that waits for it."""
@@ -229,20 +233,13 @@ class Library:
             case messages.RetryFailed(names):
                 return await self._prefetch(self._failed(names), report)
             case messages.Prefetch(paths):
-                return await self._prefetch(self._files_at(paths), report)
+                return await self._prefetch_at(paths, report)
             case messages.Pin(paths, pinned):
                 return await self._pin(paths, pinned, report)
             case messages.Evict(paths, size):
                 return await self._evict(paths, size)
             case messages.ImportExisting():
-                return await import_existing(
-                    self.cache,
-                    Path(request.directory),
-                    match=request.match,
-                    how=request.how,
-                    dry_run=request.dry_run,
-                    report=report,
-                )
+                return await self._import(request, report)
             case messages.Verify(checksums, repair):
                 return await verify(self.cache, checksums=checksums, repair=repair, report=report)
             case messages.Look():
@@ -398,15 +395,48 @@ class Library:
 
     # -- contents ------------------------------------------------------------------------------
 
-    async def _prefetch(self, files: Iterator[File], report: Report) -> Any:
+    async def _import(self, request: messages.ImportExisting, report: Report) -> ImportResult:
+        self._demand_library()
+        is_complete = self._is_complete()
+        done = await import_existing(
+            self.cache,
+            Path(request.directory),
+            match=request.match,
+            how=request.how,
+            dry_run=request.dry_run,
+            report=report,
+        )
+        done.library_complete = is_complete
+        return done
+
+    def _demand_library(self) -> None:
+        """What is not in a library that nothing is known of may be in it all the same. Raises NeverListed."""
+        if not knows_a_library(self.database.reader):
+            raise NeverListed
+
+    def _is_complete(self) -> bool:
+        return completeness.is_complete(self.database.reader)
+
+    async def _prefetch_at(self, paths: tuple[str, ...], report: Report) -> PrefetchResult:
+        may_grow = not self._is_complete()
+        done = await self._prefetch(self._files_at(paths), report)
+        done.may_grow = may_grow
+        return done
+
+    async def _prefetch(self, files: Iterator[File], report: Report) -> PrefetchResult:
         await self.icloud.ensure_session()
-        return await self.cache.prefetch(files, report, self.settings.connections)
+        done = await self.cache.prefetch(files, report, self.settings.connections)
+        done.failed_first = [
+            f"{self._place(failure.ino) or failure.checksum}: {failure.reason}"
+            for failure in done.failed[:_MOST_NAMED]
+        ]
+        return done
 
     async def _pin(self, paths: tuple[str, ...], pinned: bool, report: Report) -> Any:
         checksums = [file.checksum for file in self._files_at(paths)]
         await self.cache.pin(checksums, pinned)
         if pinned:
-            return await self._prefetch(self._files_at(paths), report)
+            return await self._prefetch_at(paths, report)
         return {"unpinned": len(checksums)}
 
     async def _evict(self, paths: tuple[str, ...], size: int | None) -> dict[str, int]:
@@ -416,17 +446,21 @@ class Library:
         return {"bytes": await self.cache.evict(1 << 62 if size is None else size)}
 
     def _files_at(self, paths: tuple[str, ...]) -> Iterator[File]:
-        """Every file at or below these paths. Raises ConfigError for a path that is not there."""
+        """Every file at or below these paths. Raises ConfigError for a path that is not there, and
+        NeverListed."""
+        self._demand_library()
         found = []
         for path in paths:
             inode = self.directory.at(path)
             if inode is None:
-                raise ConfigError(f"There is no '{path}' in the library.")
+                hint = "" if self._is_complete() else _MAY_COME
+                raise ConfigError(f"There is no '{path}' in the library.", hint=hint)
             found.append(inode.ino)
         return chain.from_iterable(self.directory.files_below(ino) for ino in found)
 
     def _failed(self, names: tuple[str, ...]) -> Iterator[File]:
         """The files of photos that could not be had: those named, by path or asset, or all."""
+        self._demand_library()
         if not names:
             return self._files_of(contents.failed(self.database.reader))
         return chain.from_iterable(self._named(name) for name in names)

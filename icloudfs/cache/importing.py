@@ -72,6 +72,8 @@ class ImportResult(msgspec.Struct):
     uncheckable: int = 0
     """Of the unmatched, those that may be a content after all: one of their size has a checksum of a type
     that cannot be checked."""
+    library_complete: bool = True
+    """False: the library was not listed to its end, so what matches nothing may be a photo of it."""
     errors: list[str] = []
     """What could not be read or used, with the reason."""
     errors_count: int = 0

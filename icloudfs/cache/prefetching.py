@@ -48,6 +48,10 @@ class PrefetchResult(msgspec.Struct):
     """Of the files that were fetched."""
     failed: list[Failure] = []
     failed_count: int = 0
+    failed_first: list[str] = []
+    """The first of these, as they are told: path and reason."""
+    may_grow: bool = False
+    """The library is not listed to its end: more may belong to what was asked for."""
 
 
 class Prefetch:

@@ -10,7 +10,7 @@ import trio
 
 from icloudfs import library
 from icloudfs.cli.options import account_options, with_account
-from icloudfs.cli.reporting import reporting
+from icloudfs.cli.reporting import reporting, tell_failures
 from icloudfs.config import Settings
 from icloudfs.control.messages import Evict, Pin, Prefetch, Request
 from icloudfs.errors import Incomplete
@@ -96,7 +96,13 @@ def _fetched(done: dict[str, Any]) -> None:
     click.echo(
         f"{done['fetched']} files fetched ({size(done['bytes'])}), {done['already']} here already"
     )
-    for failure in done["failed"]:
-        click.echo(f"  {failure}", err=True)
-    if done["failed"]:
-        raise Incomplete(f"{len(done['failed'])} files could not be had.")
+    tell_failures(done)
+    if done["failed_count"]:
+        raise Incomplete(
+            f"{done['failed_count']} files could not be had.", hint="See: icloudfs status --failed"
+        )
+    if done["may_grow"]:
+        raise Incomplete(
+            "The library is not listed to its end yet: more may belong there.",
+            hint="Wait until 'icloudfs status' says no more that it is incomplete, and do it again.",
+        )

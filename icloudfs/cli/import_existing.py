@@ -15,7 +15,7 @@ from icloudfs.cli.options import account_options, with_account
 from icloudfs.cli.reporting import reporting
 from icloudfs.config import Settings
 from icloudfs.control.messages import ImportExisting
-from icloudfs.errors import ConfigError
+from icloudfs.errors import ConfigError, Incomplete
 from icloudfs.units import size
 
 _MOST_SHOWN = 50
@@ -72,6 +72,13 @@ def command(
         click.echo(json.dumps(result, indent=2))
     else:
         _print(result, dry_run)
+    if not result["library_complete"]:
+        raise Incomplete(
+            "The library is not listed to its end yet: what matches nothing may be in it all the same.",
+            hint="Wait until 'icloudfs status' says no more that it is incomplete, and do it again.",
+        )
+    if result["errors_count"]:
+        raise Incomplete(f"{result['errors_count']} files could not be read or used.")
 
 
 def _print(result: dict[str, Any], dry_run: bool) -> None:
@@ -80,11 +87,11 @@ def _print(result: dict[str, Any], dry_run: bool) -> None:
         f"{result['scanned']} files looked at, {result['hashed']} read"
         f" ({size(result['hashed_bytes'])}): {result['matched']} {would}imported"
         f" ({size(result['adopted_bytes'])}), {result['already']} here already,"
-        f" {len(result['unmatched'])} match nothing"
+        f" {result['unmatched_count']} match nothing"
     )
     for path in result["unmatched"][:_MOST_SHOWN]:
         click.echo(f"  no match  {path}")
-    if len(result["unmatched"]) > _MOST_SHOWN:
-        click.echo(f"  … and {len(result['unmatched']) - _MOST_SHOWN} more; --json has all")
-    for error in result["errors"]:
+    if (more := result["unmatched_count"] - _MOST_SHOWN) > 0:
+        click.echo(f"  … and {more} more; --json lists {len(result['unmatched'])} of them")
+    for error in result["errors"][:_MOST_SHOWN]:
         click.echo(f"  {error}", err=True)

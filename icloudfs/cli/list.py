@@ -10,7 +10,7 @@ import click
 
 from icloudfs.cli.options import account_options, with_account
 from icloudfs.config import Settings
-from icloudfs.errors import Incomplete, LoginNeeded
+from icloudfs.errors import Incomplete, NeverListed
 from icloudfs.state.database import database_path, look
 from icloudfs.state.summary import knows_a_library, summarise
 from icloudfs.tree.directory import Directory
@@ -29,6 +29,11 @@ def command(settings: Settings, what: str, as_json: bool) -> None:
     else:
         for row in rows:
             click.echo(f"{row['photos']:>8}  {row['name']}")
+    if _is_growing(settings):
+        raise Incomplete(
+            "It is not complete: the library is not listed to its end yet.",
+            hint="See: icloudfs status",
+        )
     if refused := _refused(settings):
         raise Incomplete(
             f"It may not be complete: iCloud refuses to give {refused}.",
@@ -47,6 +52,12 @@ def _albums(settings: Settings) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: str(row["name"]).casefold())
 
 
+def _is_growing(settings: Settings) -> bool:
+    """Whether there may be more that was never heard of. What is refused is told by its name."""
+    summary = summarise(_database(settings))
+    return not summary.complete and not any(not part.harmless for part in summary.refused)
+
+
 def _refused(settings: Settings) -> str:
     """What is refused and may belong here, in words."""
     parts = summarise(_database(settings)).refused
@@ -58,5 +69,5 @@ def _refused(settings: Settings) -> str:
 def _database(settings: Settings) -> apsw.Connection:
     connection = look(database_path(settings.cookie_directory, settings.username))
     if connection is None or not knows_a_library(connection):
-        raise LoginNeeded("The library was never listed.", hint="Run 'icloudfs sync'.")
+        raise NeverListed
     return connection

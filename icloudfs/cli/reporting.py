@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import click
 from rich.console import Console
@@ -38,6 +39,14 @@ def reporting() -> Iterator[Report]:
     columns = (TextColumn("{task.description}"), BarColumn(), _Amount(), TimeElapsedColumn())
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
         yield _OnBars(bars)
+
+
+def tell_failures(done: dict[str, Any]) -> None:
+    """The files of a prefetch's result that could not be had, with the reasons; the first few of many."""
+    for failure in done["failed_first"]:
+        click.echo(f"  {failure}", err=True)
+    if (more := done["failed_count"] - len(done["failed_first"])) > 0:
+        click.echo(f"  and {more} more", err=True)
 
 
 class _Amount(ProgressColumn):

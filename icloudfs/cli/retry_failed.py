@@ -9,7 +9,7 @@ import trio
 
 from icloudfs import library
 from icloudfs.cli.options import account_options, with_account
-from icloudfs.cli.reporting import reporting
+from icloudfs.cli.reporting import reporting, tell_failures
 from icloudfs.config import Settings
 from icloudfs.control.messages import RetryFailed, Sync
 from icloudfs.errors import Incomplete
@@ -40,9 +40,8 @@ def command(
             functools.partial(library.perform, settings, RetryFailed(names=names), report)
         )
     click.echo(
-        f"{done['fetched']} files fetched ({size(done['bytes'])}), {len(done['failed'])} failed"
+        f"{done['fetched']} files fetched ({size(done['bytes'])}), {done['failed_count']} failed"
     )
-    for failure in done["failed"]:
-        click.echo(f"  {failure}", err=True)
-    if done["failed"]:
+    tell_failures(done)
+    if done["failed_count"]:
         raise Incomplete("Some photos still cannot be had.", hint="See: icloudfs status --failed")

@@ -31,7 +31,7 @@ from icloudfs.tree.directory import Directory
 from icloudfs.trust import Trust
 from icloudfs.units import duration, size
 
-_NEVER_LISTED = "Library     never listed: icloudfs sync"
+_NEVER_LISTED = "Library     never listed; mount it, or: icloudfs sync --mirror demand"
 _INCOMPLETE = "Incomplete  directories that may still grow say so (EAGAIN) to whatever lists them"
 _MOST_LISTED = 200
 _MOST_NAMED = 3

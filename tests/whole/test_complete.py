@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from icloudfs.errors import MountPointError
+from icloudfs.errors import ConfigError, Incomplete, MountPointError
 from tests.scratch import ICLOUDFS, Scratch, wait_until
 from tests.whole.library import Library
 from tests.whole.local_icloud import LocalICloud
@@ -138,6 +138,25 @@ def test_it_is_complete_once_listed_and_after_a_restart(
     assert is_complete(growing) and list(growing.files())
     assert growing.status()["complete"]
     assert "Incomplete" not in growing.icloudfs("status").stdout
+
+
+def test_commands_say_that_there_may_be_more(growing: Library) -> None:
+    mine = growing.mount_point.parent / "mine"
+    mine.mkdir()
+    (mine / "IMG_0001.JPG").write_bytes(b"none of the library's, as far as is known")
+
+    for command, told in {
+        ("list",): "not listed to its end",
+        ("list", "libraries", "--json"): "not listed to its end",
+        ("import-existing", "-d", mine): "what matches nothing may be in it all the same",
+        ("cache", "prefetch", PART): "more may belong there",
+    }.items():
+        done = growing.icloudfs(*command, check=False)
+        assert done.returncode == Incomplete.exit_code and done.stdout, done
+        assert told in done.stderr, done
+    refused = growing.icloudfs("cache", "prefetch", "Albums/To come", check=False)
+    assert refused.returncode == ConfigError.exit_code
+    assert "It is not listed to its end yet, so that may come." in refused.stderr
 
 
 # -- waiting for it --------------------------------------------------------------------------------
