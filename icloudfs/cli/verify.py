@@ -16,6 +16,8 @@ from icloudfs.config import Settings
 from icloudfs.control.messages import Verify
 from icloudfs.errors import Incomplete
 
+_MOST_SHOWN = 50
+
 
 @click.command("verify")
 @click.option(
@@ -37,9 +39,10 @@ def command(settings: Settings, checksums: bool, repair: bool, as_json: bool) ->
     else:
         _print(result, checksums)
     if not result["ok"]:
+        also = " --checksums" if checksums else ""
         raise Incomplete(
             "Not everything is as it should be.",
-            hint="" if repair else "Mend it with: icloudfs verify --checksums --repair",
+            hint="" if repair else f"Mend it with: icloudfs verify{also} --repair",
         )
 
 
@@ -52,5 +55,15 @@ def _print(result: dict[str, Any], checksums: bool) -> None:
     )
     if result["checked"] and not checksums:
         click.echo("Only their sizes were looked at; to read them all: icloudfs verify --checksums")
-    for problem in result["problems"]:
-        click.echo(f"  {problem}")
+    for problem in result["problems"][:_MOST_SHOWN]:
+        click.echo(f"  {_told(problem)}")
+    problems = sum(result[kind] for kind in ("missing", "wrong_size", "corrupt", "orphans"))
+    if problems > _MOST_SHOWN:
+        click.echo(f"  and {problems - _MOST_SHOWN} more; --json tells of them")
+
+
+def _told(problem: dict[str, Any]) -> str:
+    """What is wrong with one file, and what became of it."""
+    where = next(iter(problem["paths"]), problem["local_path"] or problem["filename"])
+    mended = " Mended." if problem["repaired"] else ""
+    return f"{where}: {problem['reason']}{mended}"

@@ -131,9 +131,13 @@ def test_retry_failed_lists_nothing(somewhere: Library, icloud: LocalICloud) -> 
     failed = somewhere.status("--failed")
     assert failed["assets"]["failed"] > 0
     assert all("found" in row["last_error"] for row in failed["listed"])
+    one = failed["listed"][0]["asset_id"]
+    again = somewhere.icloudfs("retry-failed", one, check=False)
+    assert again.returncode == errors.Incomplete.exit_code
+    told = dict(line.split(": ", 1) for line in again.stderr.splitlines())
+    assert any(told.get(f"  {path}") for path in failed["listed"][0]["paths"]), told
     icloud.control.clear_faults("content")
 
-    one = failed["listed"][0]["asset_id"]
     assert "files fetched" in somewhere.icloudfs("retry-failed", one).stdout
     assert somewhere.status()["assets"]["failed"] < failed["assets"]["failed"]
 
@@ -161,6 +165,10 @@ def test_verify_finds_and_mends(somewhere: Library) -> None:
     assert found.returncode == errors.Incomplete.exit_code
     result = json.loads(found.stdout)
     assert (result["corrupt"], result["missing"], result["orphans"]) == (2, 1, 1)
+
+    looked = somewhere.icloudfs("verify", check=False)
+    assert ": The file is gone.\n" in looked.stdout and "{" not in looked.stdout
+    assert looked.stderr.endswith("  Mend it with: icloudfs verify --repair\n")
 
     mended = json.loads(somewhere.icloudfs("verify", "--checksums", "--repair", "--json").stdout)
     assert mended["ok"] and mended["repaired"] == 4
