@@ -136,7 +136,8 @@ def _sign_in(settings: Settings) -> Finding:
     trust, now = Trust.of(session), time.time()
     if trust.until and (trust.until <= now or trust.ends_soon(now)):
         return Finding("sign-in", False, trust.told(now), RENEW)
-    return Finding("sign-in", True, f"as {settings.username}")
+    asked = "" if running else "; whether Apple still takes it shows when it is used"
+    return Finding("sign-in", True, f"as {settings.username}{asked}")
 
 
 def _mounts() -> Iterator[Finding]:

@@ -492,6 +492,7 @@ class Library:
             "listed": self.listed.is_set(),
             "sign_in_needed": self.icloud.person_needed is not None,
             "cache_bytes": self.cache.usage,
+            "cache_limit": self.settings.cache_limit,
             "thumbnails": {
                 "kept": self.cache.thumbnails_kept.count,
                 "bytes": self.cache.thumbnails_kept.bytes,

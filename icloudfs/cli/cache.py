@@ -11,6 +11,7 @@ import trio
 from icloudfs import library
 from icloudfs.cli.options import account_options, with_account
 from icloudfs.cli.reporting import reporting, tell_failures
+from icloudfs.cli.running import cache_limit, running
 from icloudfs.config import Settings
 from icloudfs.control.messages import Evict, Pin, Prefetch, Request
 from icloudfs.errors import Incomplete
@@ -30,13 +31,14 @@ def command(ctx: click.Context, settings: Settings) -> None:
 
 def _show(settings: Settings) -> None:
     path = database_path(settings.cookie_directory, settings.username)
-    limit = size(settings.cache_limit) if settings.cache_limit else "none"
+    runs = running(settings)
+    limit = cache_limit(settings, None if runs is None else runs.now)
     connection = look(path)
     if connection is not None:
         cache = summarise(connection).cache
         click.echo(f"Directory  {cache.directory or settings.account_cache()}")
         click.echo(f"Use        {size(cache.bytes)} in {cache.contents} files")
-    click.echo(f"Limit      {limit}")
+    click.echo(f"Limit      {size(limit) if limit else 'none'}")
 
 
 @command.command("prefetch")

@@ -122,7 +122,7 @@ def _can_wait_for(runs: Running, mount_point: Path, *, in_full: bool) -> bool:
     if runs.now is None or runs.folder is None or not runs.is_seen:
         return False
     there = mount_table.absolute(runs.folder) == mount_table.absolute(mount_point)
-    return there and (in_full or not runs.now["listed"])
+    return there and (in_full or not runs.now.get("listed", True))
 
 
 def _until_listed(settings: Settings, report: Report) -> list[str]:

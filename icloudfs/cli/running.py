@@ -38,6 +38,11 @@ class Running(NamedTuple):
         return self.now is not None and self.now["mounted"] and not self.is_seen
 
 
+def cache_limit(settings: Settings, now: dict[str, Any] | None) -> int:
+    """Bytes, 0 for none: what the process that is at ``now`` was told, else what ours would be."""
+    return int((now or {}).get("cache_limit", settings.cache_limit))
+
+
 def running(settings: Settings) -> Running | None:
     """The process that runs for the account, if there is one. Waits two seconds for it at most."""
     holder = lock.holder(settings.cookie_directory, settings.username)

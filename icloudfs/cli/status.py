@@ -20,7 +20,7 @@ from rich.text import Text
 
 from icloudfs.apple import SessionStore, clock
 from icloudfs.cli.options import account_options, with_account
-from icloudfs.cli.running import running
+from icloudfs.cli.running import cache_limit, running
 from icloudfs.config import Settings
 from icloudfs.errors import StateDamaged, WrongClock
 from icloudfs.progress import IDLE, Progress
@@ -33,6 +33,7 @@ from icloudfs.units import duration, size
 
 _NEVER_LISTED = "Library     never listed; mount it, or: icloudfs sync --mirror demand"
 _INCOMPLETE = "Incomplete  directories that may still grow say so (EAGAIN) to whatever lists them"
+_LEFT_OFF = "Incomplete  the listing was cut off; mount it, or: icloudfs sync --mirror demand"
 _MOST_LISTED = 200
 _MOST_NAMED = 3
 _MOST_REFUSED = 20
@@ -176,9 +177,10 @@ def _lines(settings: Settings, everything: dict[str, Any]) -> Iterator[str]:
     summary = msgspec.convert({key: everything[key] for key in Summary.__struct_fields__}, Summary)
     yield from _photos(summary) if summary.zones else [_NEVER_LISTED]
     if summary.zones and not summary.complete:
-        yield _INCOMPLETE
+        yield _INCOMPLETE if everything["running"] else _LEFT_OFF
     cache = summary.cache
-    limit = f" of {size(settings.cache_limit)}" if settings.cache_limit else ""
+    most = cache_limit(settings, everything.get("now"))
+    limit = f" of {size(most)}" if most else ""
     yield f"Cache       {cache.contents} files, {size(cache.bytes)}{limit}"
     if (thumbnails := (everything.get("now") or {}).get("thumbnails")) and thumbnails["kept"]:
         yield f"Thumbnails  {_thumbnails(thumbnails)}"
@@ -188,7 +190,7 @@ def _lines(settings: Settings, everything: dict[str, Any]) -> Iterator[str]:
             yield f"            {line}"
     yield from _refused(summary)
     for run in summary.runs:
-        yield f"Sync        {_describe(run)}"
+        yield f"Sync        {_describe(run, everything['running'])}"
     for row in everything.get("listed", ()):
         where = row["paths"][0] if row["paths"] else row["filename"] or row["asset_id"]
         yield f"{where}\t{row['last_error'] or ''}".rstrip()
@@ -275,7 +277,7 @@ def _refused(summary: Summary) -> Iterator[str]:
 
 def _listing(zone: ZoneState) -> str:
     if not zone.listed:
-        return "being listed"
+        return "not listed to its end"
     if not zone.has_token:
         return "to be listed again"
     if zone.token_received is None:
@@ -297,7 +299,8 @@ def _lists(zone: ZoneState) -> Iterator[str]:
         yield f"iCloud counts {zone.album_excess} photos more in albums than it gives; that is usual"
 
 
-def _describe(run: Run) -> str:
+def _describe(run: Run, running: str | None) -> str:
+    """Where nothing is ``running``, one without an end was cut off: a process that is killed notes nothing."""
     started = datetime.fromtimestamp(run.started_at).astimezone().strftime("%x %X")
     what = f"{run.assets_seen} photos, {run.api_calls} calls, {size(run.bytes)}"
     if run.assets_downloaded or run.assets_failed:
@@ -308,6 +311,6 @@ def _describe(run: Run) -> str:
         what += f", {len(run.refused)} parts refused"
     if run.completed_at is not None:
         return f"{started}  {run.kind or 'no change'}, {what}, {run.completed_at - run.started_at:.1f} s"
-    if run.interrupted:
+    if run.interrupted or not running:
         return f"{started}  interrupted, {what}: {run.error or 'the process ended'}"
     return f"{started}  under way for {duration(time.time() - run.started_at)}"

@@ -126,6 +126,9 @@ def test_it_is_complete_once_listed_and_after_a_restart(
     assert not growing.status()["complete"]
     assert "Incomplete  directories that may still grow" in growing.icloudfs("status").stdout
     growing.kill()
+    left = growing.icloudfs("status").stdout
+    assert "the listing was cut off; mount it, or: icloudfs sync" in left and "EAGAIN" not in left
+    assert "under way" not in left and ": the process ended\n" in left
     growing.scratch.run("umount", "-l", growing.mount_point)
     growing.mount("--interval", "1")
     assert not is_complete(growing)

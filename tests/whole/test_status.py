@@ -47,6 +47,13 @@ def test_how_old_the_token_is_and_when_trust_ends(library: Library) -> None:
     assert "needed: icloudfs login" in library.icloudfs("status").stdout
 
 
+def test_the_limit_is_that_of_the_mount(library: Library) -> None:
+    assert "Limit      10G" in library.icloudfs("cache").stdout
+    library.mount("--cache-limit", "123M")
+    assert "Limit      123M" in library.icloudfs("cache").stdout
+    assert " of 123M\n" in library.icloudfs("status").stdout
+
+
 def test_a_library_that_was_never_listed_has_no_figures(stranger: Library) -> None:
     """The database may be there already: what was refused for want of a sign-in has made it."""
     stranger.icloudfs("sync", check=False, environment={"ICLOUDFS_PASSWORD": ""})
