@@ -104,8 +104,12 @@ def command(
         _wait(partial(_until_listed, settings), in_full=in_full)
         return
     with _start(settings) as daemon:
-        if waits and not daemon.is_listed:
+        if daemon.is_listed:
+            return
+        if waits:
             _wait(daemon.until_listed, in_full=in_full)
+        elif wait is None:
+            click.echo(_GOES_ON, err=True)
 
 
 def _out_of_sight(settings: Settings, runs: Running) -> AlreadyRunning:
@@ -165,6 +169,10 @@ def _wait(until_listed: Callable[[Report], list[str]], *, in_full: bool) -> None
             click.echo("Everything is listed.", err=True)
 
 
+_GOES_ON = (
+    "The folder is mounted, and grows: the first listing of the library goes on. Until it is done,\n"
+    "directories say that they are not complete (EAGAIN). To wait for it: icloudfs mount --wait FOLDER"
+)
 _GROWING = (
     "The folder is mounted, and grows: this is the first listing of the library. Until it is done, backups\n"
     "and whatever else lists a directory are told that it is not complete (EAGAIN).\n"

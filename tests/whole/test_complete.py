@@ -46,7 +46,10 @@ def unlisted(stranger: Library, signed_in: Library) -> Library:
 def growing(unlisted: Library, icloud: LocalICloud) -> Iterator[Library]:
     """Mounted, with photos in it, in the middle of its first listing."""
     hold_up_the_listing(icloud)
-    unlisted.mount("--interval", "1")
+    begun = unlisted.icloudfs(
+        "mount", unlisted.mount_point, "--log-file", unlisted.log, "--interval", "1"
+    )
+    assert "The folder is mounted, and grows" in begun.stderr and "--wait" in begun.stderr
     wait_until((unlisted.mount_point / PART).is_dir)
     yield unlisted
     icloud.control.clear_faults()
