@@ -73,7 +73,12 @@ def with_account(settings: Settings) -> Settings:
     known = sorted(path.stem for path in settings.cookie_directory.glob("*.session"))
     if len(known) == 1:
         return config.replace(settings, username=known[0])
+    name_it = "with -u APPLE_ID, in ICLOUDFS_USERNAME or as username in the config file."
+    if known:
+        raise ConfigError(
+            f"Which account? Known here: {', '.join(known)}.", hint=f"Name it {name_it}"
+        )
     raise ConfigError(
-        f"Which account? Known here: {', '.join(known)}." if known else "No account is named.",
-        hint="Name it with -u APPLE_ID, in ICLOUDFS_USERNAME or as username in the config file.",
+        "No account is named, and none is signed in.",
+        hint=f"Sign in first: 'icloudfs login -u APPLE_ID'. Or name the account {name_it}",
     )

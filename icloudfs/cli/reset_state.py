@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import click
 from icloudfs.cli.options import account_options, with_account
 from icloudfs.config import Settings, make_state_directory
 from icloudfs.desktop import seeds
+from icloudfs.errors import ConfigError
 from icloudfs.state.database import database_path
 from icloudfs.state.lock import WriterLock
 
@@ -32,13 +34,22 @@ def command(settings: Settings, yes: bool, with_cache: bool) -> None:
         path = database_path(settings.cookie_directory, settings.username)
         what = f"{path} and {settings.account_cache()}" if with_cache else str(path)
         if not yes:
-            click.confirm(f"Delete {what}?", abort=True)
+            _ask(what)
         # The database first: without it, what is left of the log means nothing.
         removed = [name for name in _database_files(path) if _remove(name)]
         if with_cache:
             _take_thumbnails_away(settings.account_cache() / seeds.DATABASE)
             shutil.rmtree(settings.account_cache(), ignore_errors=True)
     click.echo(f"Deleted {what}." if removed or with_cache else "There was no state.")
+
+
+def _ask(what: str) -> None:
+    """Raises ConfigError where there is nobody to ask, and Abort after any answer but yes."""
+    if not sys.stdin.isatty():
+        raise ConfigError(
+            f"There is no terminal to ask whether to delete {what}.", hint="Add --yes to do it."
+        )
+    click.confirm(f"Delete {what}?", abort=True)
 
 
 def _take_thumbnails_away(database: Path) -> None:

@@ -137,10 +137,16 @@ STRANGERS: dict[str, Case] = {
     ),
     "no account": Case(
         ("sync",),
-        "No account is named.",
+        "No account is named, and none is signed in.",
         errors.ConfigError,
         {"ICLOUDFS_USERNAME": ""},
-        hint="Name it with -u APPLE_ID",
+        hint="Sign in first: 'icloudfs login -u APPLE_ID'.",
+    ),
+    "nobody to ask": Case(
+        ("reset-state",),
+        r"There is no terminal to ask whether to delete /.+\.db\.",
+        errors.ConfigError,
+        hint="Add --yes to do it.",
     ),
     "unknown key": Case(
         ("sync",),
