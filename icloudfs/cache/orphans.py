@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import apsw
 import msgspec
 
 from icloudfs.cache.places import Places, checksum_of, content_name
+from icloudfs.errors import CacheUnusable
 from icloudfs.state import contents
 
 _ODD_NAME = re.compile(r"~[0-9a-f]{64}")
@@ -40,8 +42,13 @@ class OrphanSearch:
         self._found = self._search()
 
     def next(self, most: int) -> list[Orphan]:
-        """Up to ``most`` files more that have no row; none at the end. Raises OSError."""
-        return list(islice(self._found, most))
+        """Up to ``most`` files more that have no row; none at the end. Raises CacheUnusable."""
+        try:
+            return list(islice(self._found, most))
+        except OSError as error:
+            raise CacheUnusable(
+                f"The cache directory {self._places.directory} cannot be read: {error.strerror}."
+            ) from error
 
     def _search(self) -> Iterator[Orphan]:
         for path in self._files():
@@ -56,10 +63,17 @@ class OrphanSearch:
                     continue  # it was a part, and has become a content
 
     def _files(self) -> Iterator[Path]:
-        for directory in self._places.content.iterdir():
+        for directory in _entries(self._places.content):
             if directory.is_dir() and not directory.is_symlink():
-                yield from directory.iterdir()
-        yield from self._places.partial.iterdir()
+                yield from _entries(directory)
+        yield from _entries(self._places.partial)
+
+
+def _entries(directory: Path) -> list[Path]:
+    """None of a directory that somebody has deleted: it is made anew when something is to be kept."""
+    with suppress(FileNotFoundError, NotADirectoryError):
+        return list(directory.iterdir())
+    return []
 
 
 def is_ours(name: str) -> bool:

@@ -114,6 +114,11 @@ async def _outcome(handler: Handler, line: bytes, report: Report) -> Done | Fail
             f"The running icloudfs does not understand this one: {error}",
             "Both must be of one version: unmount, and mount again.",
         )
+    except Exception:
+        log.exception("a request on the control socket failed in an unforeseen way")
+        return Failed(
+            "The running icloudfs met an error that was not foreseen.", "Its log tells it."
+        )
 
 
 def _has_gone(stream: trio.SocketStream) -> bool:

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from icloudfs.cache.audit import verify
 from icloudfs.errors import TooManyOpenFiles
+from icloudfs.progress import to_nobody
 from icloudfs.state import contents
 from icloudfs.state.database import Database
 from tests.cache.server import MIB, Server, read_all, running, some_bytes
@@ -70,6 +72,23 @@ async def test_a_part_is_gone_with_the_directory(
         handle.close()
     async with running(directory, database, server) as cache:
         assert await read_all(cache, film) == some_bytes(40 * MIB, 3)
+
+
+async def test_what_is_deleted_is_missed_by_verify_and_fetched_by_its_repair(
+    server: Server, directory: Path, database: Database
+) -> None:
+    files = [server.add(some_bytes(MIB, seed)) for seed in range(3)]
+    async with running(directory, database, server) as cache:
+        for file in files:
+            await cache.fetch(file)
+        shutil.rmtree(directory)
+
+        looked = await verify(cache, checksums=True, repair=False, report=to_nobody)
+        mended = await verify(cache, checksums=True, repair=True, report=to_nobody)
+
+        assert (looked.ok, looked.missing) == (False, 3)
+        assert (mended.ok, mended.repaired) == (True, 3)
+        assert await read_all(cache, files[0]) == some_bytes(MIB, 0)
 
 
 # -- descriptors -------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import trio
 from icloudfs.control import client, server
 from icloudfs.control.messages import Look, Prefetch, Request
 from icloudfs.control.socket import short
-from icloudfs.errors import DiskFull
+from icloudfs.errors import DiskFull, IcloudfsError
 from icloudfs.progress import Note, Progress, Report, to_nobody
 
 
@@ -108,8 +108,9 @@ async def test_a_bug_in_one_request_is_no_matter_to_the_next(
         return "done"
 
     async with answered(tmp_path / "socket", handler):
-        with pytest.raises(client.NobodyThere):
+        with pytest.raises(IcloudfsError, match="met an error that was not foreseen") as raised:
             await client.ask(tmp_path / "socket", Prefetch(paths=()), to_nobody)
+        assert not isinstance(raised.value, client.NobodyThere), "it answers, and goes on"
         assert await client.ask(tmp_path / "socket", Look(), to_nobody) == "done"
     assert "unforeseen" in caplog.text
 
