@@ -17,12 +17,18 @@ from tests.scratch import wait_until
 class Below:
     """``bindfs``: ``path`` shows ``source``, by a process that answers or does not."""
 
-    def __init__(self, source: Path, path: Path) -> None:
+    def __init__(self, source: Path, path: Path, options: str) -> None:
         self.path = path
         bindfs = shutil.which("bindfs")
         assert bindfs is not None, "bindfs is not installed: scripts/setup --dev"
         # No memory of what it answered: each look reaches the process.
-        command = [bindfs, "-f", "--no-allow-other", "-o", "attr_timeout=0,entry_timeout=0"]
+        command = [
+            bindfs,
+            "-f",
+            "--no-allow-other",
+            "-o",
+            f"attr_timeout=0,entry_timeout=0{options}",
+        ]
         self._process = subprocess.Popen([*command, str(source), str(path)])
         wait_until(lambda: mounted_at(path) is not None)
 
@@ -41,10 +47,10 @@ class Below:
 
 
 @contextmanager
-def below(source: Path, path: Path) -> Iterator[Below]:
+def below(source: Path, path: Path, options: str = "") -> Iterator[Below]:
     source.mkdir(exist_ok=True)
     path.mkdir(exist_ok=True)
-    made = Below(source, path)
+    made = Below(source, path, options)
     try:
         yield made
     finally:

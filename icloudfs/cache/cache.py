@@ -518,7 +518,9 @@ class Cache:
         if row is not None and row.imported:
             path = os.fsencode(self.places.absolute(row.path))
             if await self.echo.is_ours(path):
-                log.warning("%s is shown by the mounted library itself: it is not read", row.path)
+                log.warning(
+                    "%s may be shown by the mounted library itself: it is not read", row.path
+                )
                 row = None
                 holding.disown_row()
         disk = self.places.elsewhere if row is not None and row.imported else self.places.disk

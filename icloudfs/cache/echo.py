@@ -19,7 +19,7 @@ from pathlib import Path
 import trio
 from cachetools import TTLCache
 
-from icloudfs.cache.filesystems import may_show_another
+from icloudfs.cache.filesystems import answers_from_memory, may_show_another
 from icloudfs.errors import DiskSilent
 
 PREFIX = b".icloudfs-"
@@ -49,8 +49,10 @@ class Echo:
             self._called[name] = True
 
     async def is_ours(self, file: bytes) -> bool:
-        """Whether the file at the absolute path is in a directory that the mount serves. Raises DiskSilent."""
-        return bool(await self.ours({directory_of(file)}))
+        """Whether the file at the absolute path is in a directory that the mount serves, or may serve without
+        being asked for names. Raises DiskSilent."""
+        directory = directory_of(file)
+        return answers_from_memory(directory) or bool(await self.ours({directory}))
 
     async def ours(self, directories: Collection[bytes]) -> set[bytes]:
         """Those of the directories, absolute, that the mount serves.

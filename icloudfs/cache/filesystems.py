@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from icloudfs.mountinfo import mounts
+from icloudfs.mountinfo import Mounted, mounts
 
 _PROMPT = frozenset({"ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "bcachefs", "tmpfs"})
 """Of a disk of this machine, served by the kernel: what is in memory is had without waiting, and whether it is
@@ -27,6 +27,9 @@ _ALONE = _PROMPT | {
 }
 """What shows a disk of this machine, and nothing that is mounted elsewhere."""
 
+_FROM_MEMORY = frozenset({"fuse.rclone", "fuse.s3fs", "fuse.curlftpfs"})
+"""Those that tell by a list that they made before whether there is a name; davfs2, too, whose type is none."""
+
 
 def is_prompt(fd: int) -> bool:
     """Whether what is in memory of the open file can be had without waiting for anybody."""
@@ -38,12 +41,30 @@ def is_prompt(fd: int) -> bool:
 def may_show_another(path: bytes) -> bool:
     """Whether what is at the absolute ``path`` may come from another file system, such as our own mount, by
     way of the one that shows it: mergerfs, bindfs, overlayfs, a server of this very machine."""
+    holder = _holder(path)
+    return holder is None or holder.type not in _ALONE
+
+
+def answers_from_memory(path: bytes) -> bool:
+    """Whether what shows the absolute ``path`` need not ask whom it shows for a name: one that is called into
+    it (echo.py) may then be heard by nobody."""
+    holder = _holder(path)
+    return holder is not None and (
+        holder.type in _FROM_MEMORY or (holder.type == "fuse" and "://" in holder.source)
+    )
+
+
+def _holder(path: bytes) -> Mounted | None:
+    """What is mounted there."""
     place = Path(os.fsdecode(path))
-    holders = [mounted for mounted in mounts() if place.is_relative_to(mounted.path)]
-    # Of two at one place the later one is on top.
-    longest = max((len(mounted.path.parts) for mounted in holders), default=0)
-    kinds = [mounted.type for mounted in holders if len(mounted.path.parts) == longest]
-    return not kinds or kinds[-1] not in _ALONE
+    found = None
+    for mounted in mounts():
+        # Of two at one place the later one is on top.
+        if place.is_relative_to(mounted.path) and (
+            found is None or len(mounted.path.parts) >= len(found.path.parts)
+        ):
+            found = mounted
+    return found
 
 
 def is_prompt_at(directory: Path) -> bool:

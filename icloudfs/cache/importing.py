@@ -26,6 +26,7 @@ from icloudfs.cache.announced import Announced
 from icloudfs.cache.bringing import Arrival, How, check_that_it_can
 from icloudfs.cache.cache import Cache
 from icloudfs.cache.echo import directory_of
+from icloudfs.cache.filesystems import answers_from_memory
 from icloudfs.cache.hashed import Hashed, hashed, recall, remember
 from icloudfs.cache.holding import identity
 from icloudfs.cache.opening import open_file
@@ -181,18 +182,28 @@ class _Import:
         walk = await trio.to_thread.run_sync(Walk, self._directory, passed_over)
         try:
             while page := await trio.to_thread.run_sync(walk.next, _PAGE):
-                theirs, ours = await self._without_our_own(page)
-                refused += [f"{each}: the mounted library is shown there" for each in ours]
+                theirs, objections = await self._without_our_own(page)
+                refused += objections
                 await deal_with(await trio.to_thread.run_sync(self._sift, theirs))
             return walk.unreadable + list(dict.fromkeys(refused))
         finally:
             walk.close()
 
     async def _without_our_own(self, page: list[Seen]) -> tuple[list[Seen], list[str]]:
-        """The files that somebody else has, and the directories of those that our own mount serves."""
-        ours = await self._cache.echo.ours({directory_of(seen.path) for seen in page})
-        theirs = [seen for seen in page if directory_of(seen.path) not in ours]
-        return theirs, sorted(map(shown, ours))
+        """The files that somebody else has, and what is said of the directories that our own mount serves."""
+        directories = {directory_of(seen.path) for seen in page}
+        objections = {
+            each: f"{shown(each)}: the mounted library is shown there"
+            for each in await self._cache.echo.ours(directories)
+        }
+        if self._how == "use":
+            objections |= {
+                each: f"{shown(each)}: it may be the mounted library that is shown there; --copy takes it"
+                for each in directories - objections.keys()
+                if answers_from_memory(each)
+            }
+        theirs = [seen for seen in page if directory_of(seen.path) not in objections]
+        return theirs, sorted(objections.values())
 
     def _sift(self, page: list[Seen]) -> _Sifted:
         sifted = _Sifted(len(page))

@@ -115,3 +115,20 @@ def test_what_others_show_is_imported(library: Library) -> None:
         assert _read(library, photo).read_bytes() == library.truth(photo)
         assert library.icloud.control.traffic(log=False)["content_bytes"] == {}
         library.unmount()
+
+
+def test_what_may_show_the_library_without_asking_it_is_copied_only(library: Library) -> None:
+    """rclone knows the names of a directory by heart: whom it shows is not asked for one that it has not."""
+    home = library.mount_point.parent
+    library.mount()
+    photo = _photo(library)
+    with below(home / "below", home / "pictures", ",subtype=rclone") as disk:
+        (disk.path / photo.name).write_bytes(library.truth(photo))
+        matching = ("import-existing", "-d", disk.path, "--match", "name-size")
+        refused = library.icloudfs(*matching, check=False)
+        assert "may be the mounted library" in refused.stderr
+        with library.database() as database:
+            assert database.execute("SELECT * FROM content WHERE path LIKE '/%'").fetchall() == []
+
+        assert json.loads(library.icloudfs(*matching, "--copy", "--json").stdout)["matched"] == 1
+        library.unmount()
