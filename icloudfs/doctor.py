@@ -8,16 +8,18 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import trio
 
 from icloudfs.apple import SessionStore, clock
+from icloudfs.cache.disk import Disk
 from icloudfs.config import Settings
 from icloudfs.control import client
 from icloudfs.control.socket import socket_path
-from icloudfs.errors import IcloudfsError
+from icloudfs.errors import DiskSilent, IcloudfsError
 from icloudfs.mount import liveness, mount_table
 from icloudfs.mount.fusermount import DEVICE
 from icloudfs.mount.limits import CONNECTIONS
@@ -32,6 +34,8 @@ _RELEASED = 1_790_000_000
 certificates do not verify by it."""
 _ROOM_AT_LEAST = 1 << 30
 """Bytes of disk below which reading photos soon fails."""
+_PATIENCE = 10.0
+"""Seconds for an answer of the disk that has the cache, which may have to spin up."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -117,13 +121,22 @@ def _state(settings: Settings) -> Finding:
 
 def _cache(settings: Settings) -> Finding:
     place = settings.account_cache()
-    there = next(parent for parent in (place, *place.parents) if parent.exists())
-    if not os.access(there, os.W_OK | os.X_OK):
+    try:
+        there, writable, room = trio.run(Disk().ask, partial(_room_at, place), _PATIENCE)
+    except DiskSilent:
+        says = f"the disk with {place} does not answer"
+        return Finding("cache", False, says, "wake it or connect it, or choose another --cache-dir")
+    if not writable:
         return Finding("cache", False, f"{there} cannot be written", "choose another --cache-dir")
-    room = shutil.disk_usage(there).free
     if room < _ROOM_AT_LEAST:
         return Finding("cache", False, f"{room >> 20} MiB of disk are left", "icloudfs cache evict")
     return Finding("cache", True, f"{place}, {room >> 30} GiB of disk are left")
+
+
+def _room_at(place: Path) -> tuple[Path, bool, int]:
+    """The directory that is there already, whether it can be written, and the bytes that its disk has left."""
+    there = next(parent for parent in (place, *place.parents) if parent.exists())
+    return there, os.access(there, os.W_OK | os.X_OK), shutil.disk_usage(there).free
 
 
 def _sign_in(settings: Settings) -> Finding:

@@ -36,7 +36,7 @@ from pyfuse3 import (
 )
 
 from icloudfs.cache.echo import PREFIX as ECHO
-from icloudfs.errors import IcloudfsError
+from icloudfs.errors import ContentError, IcloudfsError
 from icloudfs.mount.access import Access
 from icloudfs.mount.attributes import TIMEOUT, Attributes, is_directory, missing_entry
 from icloudfs.mount.contents import Contents, OpenFile
@@ -331,7 +331,8 @@ class Operations(ReadOnly):
         (facts/fuse.md §0.9).
 
         ESTALE once the file has another content: the kernel keeps one set of pages a file, and what an
-        old handle read would be shown to those who open the new content.
+        old handle read would be shown to those who open the new content. And once it is gone, of what is not
+        here: iCloud does not have it any more.
         """
         opened = self._handles[fh]
         ino = opened.inode.ino
@@ -340,7 +341,12 @@ class Operations(ReadOnly):
             raise FUSEError(errno.ESTALE)
         data = opened.content.read_now(off, size)
         if data is None:
-            data = await opened.content.read(off, size)
+            try:
+                data = await opened.content.read(off, size)
+            except ContentError as error:
+                if not is_special and self._directory.checksum(ino) is None:
+                    raise FUSEError(errno.ESTALE) from error
+                raise
         return data
 
     @guarded

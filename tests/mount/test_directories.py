@@ -150,6 +150,36 @@ def test_a_folder_that_went_is_stale_and_not_empty(library: Library, place: Path
         assert not (mount.path / "2024-05").exists()
 
 
+def test_what_went_before_it_was_here_is_stale_to_who_has_it_open(
+    library: Library, place: Path
+) -> None:
+    """And what is here can be read on."""
+    there, here = (
+        library.file(ROOT_INO, name, checksum=name) for name in ("fail:ContentError", "ok")
+    )
+    library.close()
+    with Mount(library.path, place / "mnt") as mount:
+        lost, kept = (
+            os.open(mount.path / name, os.O_RDONLY) for name in ("fail:ContentError", "ok")
+        )
+        with pytest.raises(OSError) as before:
+            os.read(lost, 10)
+        mount.tell(
+            "change",
+            sql=[f"DELETE FROM {table} WHERE ino <> {ROOT_INO}" for table in ("dirent", "inode")],
+            changes=[
+                ["removed", ROOT_INO, "fail:ContentError", there],
+                ["removed", ROOT_INO, "ok", here],
+            ],
+        )
+        with pytest.raises(OSError) as after:
+            os.read(lost, 10)
+        assert (before.value.errno, after.value.errno) == (errno.EIO, errno.ESTALE)
+        assert len(os.read(kept, 10)) == 10
+        os.close(lost)
+        os.close(kept)
+
+
 @pytest.mark.parametrize("call", [os.stat, os.open, os.mkdir], ids=lambda c: c.__name__)
 def test_a_name_that_is_too_long(library: Library, place: Path, call: Any) -> None:
     library.close()

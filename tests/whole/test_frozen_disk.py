@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.below import Below, below
-from tests.scratch import wait_until
+from tests.scratch import ICLOUDFS, wait_until
 from tests.whole.library import Library
 
 AT_ONCE = 3.0
@@ -88,3 +88,16 @@ def test_who_reads_gets_an_error_in_the_end(
     assert "Input/output error" in done.stderr
     disk.thaw()
     assert photos[0].read_bytes() == truths[0]
+
+
+def test_doctor_names_it(library: Library) -> None:
+    with below(library.mount_point.parent / "below", library.cache) as disk:
+        disk.freeze()
+        done = library.scratch.run(
+            *("timeout", "-s", "KILL", "60", ICLOUDFS, "doctor"),
+            check=False,
+            environment=library.environment,
+        )
+        disk.thaw()
+    assert done.returncode == 16
+    assert f"BAD  cache        the disk with {library.cache}" in done.stdout
