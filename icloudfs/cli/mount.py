@@ -148,9 +148,9 @@ def _start(settings: Settings) -> background.Started:
 
 def _wait(until_listed: Callable[[Report], list[str]], *, in_full: bool) -> None:
     """Wait for the end of the first listing. ``in_full``: it is a failure if that cannot be reached."""
-    if sys.stderr.isatty():
-        click.echo(_GROWING, err=True)
     try:
+        if sys.stderr.isatty():
+            click.echo(_GROWING, err=True)
         with reporting() as report:
             refused = until_listed(report)
         if refused:
