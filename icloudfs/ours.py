@@ -65,6 +65,16 @@ def objection(directory: Path) -> str | None:
     return None
 
 
+def objection_above(directory: Path) -> str | None:
+    """The same, because of the directory that it is in: who may write there, and the sticky bit is not set, may
+    put another in its place. Raises OSError."""
+    above = directory.parent
+    mode = stat.S_IMODE(above.stat().st_mode)
+    if mode & _OTHERS_WRITE and not mode & stat.S_ISVTX:
+        return f"other users may write to {above} ('chmod go-w' changes that)"
+    return None
+
+
 def _is_trusted(found: os.stat_result) -> bool:
     return found.st_uid in (os.geteuid(), _ROOT)
 

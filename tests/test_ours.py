@@ -112,6 +112,19 @@ def test_a_directory_that_is_not_ours_alone_is_refused(
     assert sorted(directory.iterdir()) == before
 
 
+def test_a_cache_that_others_may_put_another_in_the_place_of(tmp_path: Path) -> None:
+    """It is in a directory that is named for it; one that all may write to, such as /tmp, is sticky."""
+    chosen = tmp_path / "chosen"
+    chosen.mkdir()
+    for mode, refuses in ((0o777, True), (0o775, True), (0o1777, False), (0o755, False)):
+        chosen.chmod(mode)
+        if refuses:
+            with pytest.raises(CacheUnusable, match=r"other users may write to .*chosen "):
+                Places(chosen / "me@example.com").prepare()
+        else:
+            Places(chosen / "me@example.com").prepare()
+
+
 def test_a_link_to_it_counts_as_it_does(tmp_path: Path) -> None:
     """Ours, or one that root made: a disk with more room, for one."""
     (tmp_path / "disk").mkdir(mode=0o700)

@@ -61,7 +61,8 @@ class Places:
         """
         try:
             ours.make_directory(self.directory)
-            if objection := ours.objection(self.directory):
+            objection = ours.objection(self.directory) or ours.objection_above(self.directory)
+            if objection:
                 raise CacheUnusable(
                     f"The cache directory {self.directory} cannot be used: {objection}."
                 )
