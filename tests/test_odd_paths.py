@@ -53,8 +53,8 @@ def test_the_state(place: Path) -> None:
     database = Database(database_path(place, ACCOUNT))
     try:
         said = pathtext.kept(place)
-        assert not database.write_now(lambda c: contents.set_directory(c, said))
-        assert database.write_now(lambda c: contents.set_directory(c, said))
+        assert not database.write_now(lambda c: contents.set_directory(c, said, "one"))
+        assert database.write_now(lambda c: contents.set_directory(c, said, "one"))
         assert summarise(database.reader).cache.directory == str(place)
     finally:
         database.close()

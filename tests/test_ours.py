@@ -42,7 +42,7 @@ def test_what_is_made_is_its_owners_alone(tmp_path: Path) -> None:
     logs._LogFile(directory / "me.log").close()
     assert not Places(tmp_path / "cache").prepare()
     made = lock_path(directory, account), directory / "me.db", directory / "me.log"
-    for path in (*made, tmp_path / "cache/in-use"):
+    for path in (*made, tmp_path / "cache/in-use", tmp_path / "cache/which"):
         assert mode(path) == 0o600, path
     for path in (tmp_path / "cache", tmp_path / "cache/content"):
         assert mode(path) == 0o700

@@ -158,7 +158,7 @@ class Cache:
         unclean = await self.places.disk.run(self.places.prepare)
         known = await self.database.write(
             lambda connection: contents.set_directory(
-                connection, pathtext.kept(self.places.directory)
+                connection, pathtext.kept(self.places.directory), self.places.which
             )
         )
         await self._room.count()

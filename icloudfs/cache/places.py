@@ -34,6 +34,9 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/]{4,120}={0,2}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9_-]{4,120}={0,2}")
 _PART = re.compile(r"\.[0-9a-f]{16}$")
 _IN_USE = "in-use"
+_WHICH = "which"
+_TOLD_APART = 32
+"""Bytes that tell a directory from every other."""
 
 
 class Places:
@@ -51,6 +54,8 @@ class Places:
         """That of the directory."""
         self.elsewhere = Disk()
         """Those of the files that are used where they lie."""
+        self.which = ""
+        """Tells the directory from one that was at its path before, or will be: set by ``prepare``."""
         self.is_prompt = False
         """Whether what is in memory of the directory's files can be had without waiting for anybody."""
 
@@ -72,11 +77,26 @@ class Places:
             if not tag.exists():
                 tag.write_text(_CACHEDIR_TAG)
             self.is_prompt = is_prompt_at(self.content)
+            self.which = self._look_which()
             return self._enter()
         except OSError as error:
             raise CacheUnusable(
                 f"The cache directory {self.directory} cannot be used: {error.strerror}."
             ) from error
+
+    def _look_which(self) -> str:
+        """What the directory says of itself; a new one is told it."""
+        descriptor = open_file(self.directory / _WHICH, os.O_RDWR | os.O_CREAT, ours.FILE)
+        try:
+            ours.close_to_others(descriptor)
+            told = os.pread(descriptor, _TOLD_APART, 0)
+            if len(told) < _TOLD_APART:
+                told = secrets.token_hex(_TOLD_APART // 2).encode()
+                os.pwrite(descriptor, told, 0)
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        return told.hex()
 
     def _enter(self) -> bool:
         # Written anew each time: this is also the proof that files can be made here.

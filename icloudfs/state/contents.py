@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator
 import apsw
 import msgspec
 
+from icloudfs.state import metadata
+
 Ranges = list[tuple[int, int]]
 """Half-open byte ranges, ascending, neither touching nor overlapping."""
 
@@ -301,14 +303,14 @@ def _by_age(connection: apsw.Connection, status: str) -> Iterator[Content]:
         yield _content(row)
 
 
-def set_directory(connection: apsw.Connection, directory: str) -> bool:
-    """Where the relative paths lead from now on; whether they led there before."""
-    before = connection.execute(
-        "SELECT value FROM metadata WHERE key = 'cache_directory'"
-    ).fetchone()
-    connection.execute(
-        "INSERT INTO metadata (key, value) VALUES ('cache_directory', ?)"
-        " ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-        (directory,),
-    )
-    return before is not None and before[0] == directory
+def set_directory(connection: apsw.Connection, directory: str, which: str) -> bool:
+    """Where the relative paths lead from now on; whether they led there before.
+
+    ``which`` tells apart what was at one path: a directory that was deleted and made anew, or a disk that is
+    not mounted at the moment.
+    """
+    now = {metadata.CACHE_DIRECTORY: directory, metadata.CACHE_WHICH: which}
+    is_known = all(metadata.get(connection, key) == value for key, value in now.items())
+    for key, value in now.items():
+        metadata.put(connection, key, value)
+    return is_known

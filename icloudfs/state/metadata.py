@@ -5,6 +5,7 @@ from __future__ import annotations
 import apsw
 
 CACHE_DIRECTORY = "cache_directory"
+CACHE_WHICH = "cache_which"
 CONFIG_HASH = "config_hash"
 LISTED_ONCE = "listed_once"
 """Stands there once a run came to its end that looked at every area: no library is unheard of any more."""

@@ -20,6 +20,7 @@ from icloudfs.progress import to_nobody
 from icloudfs.state import contents
 from icloudfs.state.database import Database
 from tests.cache.server import MIB, Server, read_all, running, some_bytes
+from tests.failing_disk import until
 
 
 async def test_a_directory_that_is_deleted_is_made_anew(
@@ -89,6 +90,46 @@ async def test_what_is_deleted_is_missed_by_verify_and_fetched_by_its_repair(
         assert (looked.ok, looked.missing) == (False, 3)
         assert (mended.ok, mended.repaired) == (True, 3)
         assert await read_all(cache, files[0]) == some_bytes(MIB, 0)
+
+
+@pytest.mark.parametrize("meanwhile", [True, False], ids=["in use", "between two starts"])
+async def test_what_was_deleted_counts_no_more_after_the_next_start(
+    server: Server, directory: Path, database: Database, meanwhile: bool
+) -> None:
+    """A mirror would else never bring it again, and 'status' would tell that it is here."""
+    lost, kept = server.add(some_bytes(MIB, 1)), server.add(some_bytes(MIB, 2))
+    async with running(directory, database, server) as cache:
+        await cache.fetch(lost)
+        if meanwhile:
+            shutil.rmtree(directory)
+            await cache.fetch(kept)
+    if not meanwhile:
+        shutil.rmtree(directory)
+
+    async with running(directory, database, server) as cache:
+        await until(lambda: contents.get(database.reader, lost.checksum) is None)
+        assert cache.usage == (kept.size if meanwhile else 0)
+
+
+async def test_a_disk_that_is_away_for_one_start_loses_nothing(
+    server: Server, directory: Path, database: Database
+) -> None:
+    """Its mount point is a directory of the same path, and empty."""
+    photo = server.add(some_bytes(MIB, 1))
+    async with running(directory, database, server) as cache:
+        await cache.fetch(photo)
+    away = directory.with_name("away")
+    directory.rename(away)
+    async with running(directory, database, server):
+        await until(lambda: contents.get(database.reader, photo.checksum) is None)
+    shutil.rmtree(directory)
+    away.rename(directory)
+
+    server.forget_traffic()
+    async with running(directory, database, server) as cache:
+        await until(lambda: contents.get(database.reader, photo.checksum) is not None)
+        assert await read_all(cache, photo) == some_bytes(MIB, 1)
+    assert server.sent == 0
 
 
 # -- descriptors -------------------------------------------------------------------------------------

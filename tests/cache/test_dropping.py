@@ -23,9 +23,9 @@ def photos(server: Server, database: Database) -> list[File]:
 
 
 def _on_disk(cache: Cache) -> int:
-    return sum(p.stat().st_size for p in cache.places.directory.rglob("*") if p.is_file()) - (
-        (cache.places.directory / "CACHEDIR.TAG").stat().st_size
-    )
+    """Bytes of photos, and nothing of what else the directory has."""
+    folders = cache.places.content, cache.places.partial, cache.places.leaving
+    return sum(p.stat().st_size for each in folders for p in each.rglob("*") if p.is_file())
 
 
 async def test_dropped_and_fetched_again(

@@ -46,6 +46,7 @@ def test_imported_and_pinned_files_are_never_evicted(connection: apsw.Connection
 
 
 def test_where_the_cache_lies(connection: apsw.Connection) -> None:
-    assert not contents.set_directory(connection, "/cache")
-    assert contents.set_directory(connection, "/cache")
-    assert not contents.set_directory(connection, "/elsewhere")
+    assert not contents.set_directory(connection, "/cache", "one")
+    assert contents.set_directory(connection, "/cache", "one")
+    assert not contents.set_directory(connection, "/cache", "another")
+    assert not contents.set_directory(connection, "/elsewhere", "another")
