@@ -84,6 +84,7 @@ class _OnBars:
 class _Lines:
     def __init__(self) -> None:
         self._said = time.monotonic()
+        self._line = ""
 
     def __call__(self, told: Progress | Note) -> None:
         match told:
@@ -97,4 +98,7 @@ class _Lines:
             self._said = time.monotonic()
             shown = size if progress.unit == "bytes" else str
             of = f" of {shown(progress.total)}" if progress.total is not None else ""
-            click.echo(f"{progress.what}: {shown(progress.done)}{of}", err=True)
+            line = f"{progress.what}: {shown(progress.done)}{of}"
+            if line != self._line:
+                click.echo(line, err=True)
+            self._line = line
