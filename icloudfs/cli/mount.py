@@ -13,6 +13,7 @@ import click
 import trio
 
 from icloudfs import config, descriptors, journal, memory
+from icloudfs.apple import SessionStore
 from icloudfs.apple.session import stem
 from icloudfs.cli.options import account_options, with_account
 from icloudfs.cli.reporting import reporting
@@ -104,6 +105,8 @@ def command(
         _wait(partial(_until_listed, settings), in_full=in_full)
         return
     with _start(settings) as daemon:
+        if not SessionStore(settings.cookie_directory, settings.username).session.is_usable:
+            click.echo(_SIGNED_OUT, err=True)
         if daemon.is_listed:
             return
         if waits:
@@ -169,6 +172,10 @@ def _wait(until_listed: Callable[[Report], list[str]], *, in_full: bool) -> None
             click.echo("Everything is listed.", err=True)
 
 
+_SIGNED_OUT = (
+    "It is mounted, but nobody is signed in: what is downloaded can be read, everything else fails, and the\n"
+    "list stays as it was. Sign in: icloudfs login"
+)
 _GOES_ON = (
     "The folder is mounted, and grows: the first listing of the library goes on. Until it is done,\n"
     "directories say that they are not complete (EAGAIN). To wait for it: icloudfs mount --wait FOLDER"

@@ -165,6 +165,13 @@ def test_commands_say_that_there_may_be_more(growing: Library) -> None:
     assert "It is not listed to its end yet, so that may come." in refused.stderr
 
 
+def test_a_mount_without_a_sign_in_says_so(library: Library) -> None:
+    library.icloudfs("logout")
+    mount = "mount", library.mount_point, "--log-file", library.log
+    assert "It is mounted, but nobody is signed in" in library.icloudfs(*mount).stderr
+    assert is_complete(library)
+
+
 # -- waiting for it --------------------------------------------------------------------------------
 
 
