@@ -67,10 +67,15 @@ def objection(directory: Path) -> str | None:
 
 def objection_above(directory: Path) -> str | None:
     """The same, because of the directory that it is in: who may write there, and the sticky bit is not set, may
-    put another in its place. Raises OSError."""
+    put another in its place. Raises OSError.
+
+    A group that is the user's own may: where each user has one, what they make is their group's to write.
+    """
     above = directory.parent
-    mode = stat.S_IMODE(above.stat().st_mode)
-    if mode & _OTHERS_WRITE and not mode & stat.S_ISVTX:
+    found = above.stat()
+    mode = stat.S_IMODE(found.st_mode)
+    others = stat.S_IWOTH if found.st_gid == os.getegid() else _OTHERS_WRITE
+    if mode & others and not mode & stat.S_ISVTX:
         return f"other users may write to {above} ('chmod go-w' changes that)"
     return None
 

@@ -113,10 +113,19 @@ def test_a_directory_that_is_not_ours_alone_is_refused(
 
 
 def test_a_cache_that_others_may_put_another_in_the_place_of(tmp_path: Path) -> None:
-    """It is in a directory that is named for it; one that all may write to, such as /tmp, is sticky."""
+    """It is in a directory that is named for it; one that all may write to, such as /tmp, is sticky. A group of
+    the user's own is nobody else."""
     chosen = tmp_path / "chosen"
     chosen.mkdir()
-    for mode, refuses in ((0o777, True), (0o775, True), (0o1777, False), (0o755, False)):
+    own = os.getegid()
+    for mode, group, refuses in (
+        (0o777, own, True),
+        (0o775, OTHER, True),
+        (0o775, own, False),
+        (0o1777, OTHER, False),
+        (0o755, OTHER, False),
+    ):
+        os.chown(chosen, -1, group)
         chosen.chmod(mode)
         if refuses:
             with pytest.raises(CacheUnusable, match=r"other users may write to .*chosen "):

@@ -307,10 +307,11 @@ def set_directory(connection: apsw.Connection, directory: str, which: str) -> bo
     """Where the relative paths lead from now on; whether they led there before.
 
     ``which`` tells apart what was at one path: a directory that was deleted and made anew, or a disk that is
-    not mounted at the moment.
+    not mounted at the moment. One that was used before that was noted is believed to be the same.
     """
-    now = {metadata.CACHE_DIRECTORY: directory, metadata.CACHE_WHICH: which}
-    is_known = all(metadata.get(connection, key) == value for key, value in now.items())
-    for key, value in now.items():
-        metadata.put(connection, key, value)
+    is_known = metadata.get(connection, metadata.CACHE_DIRECTORY) == directory and metadata.get(
+        connection, metadata.CACHE_WHICH
+    ) in (which, None)
+    metadata.put(connection, metadata.CACHE_DIRECTORY, directory)
+    metadata.put(connection, metadata.CACHE_WHICH, which)
     return is_known

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import apsw
 
-from icloudfs.state import contents
+from icloudfs.state import contents, metadata
 
 
 def test_the_life_of_a_content(connection: apsw.Connection) -> None:
@@ -50,3 +50,9 @@ def test_where_the_cache_lies(connection: apsw.Connection) -> None:
     assert contents.set_directory(connection, "/cache", "one")
     assert not contents.set_directory(connection, "/cache", "another")
     assert not contents.set_directory(connection, "/elsewhere", "another")
+
+
+def test_a_cache_of_before_it_was_noted_which_it_is(connection: apsw.Connection) -> None:
+    metadata.put(connection, metadata.CACHE_DIRECTORY, "/cache")
+    assert contents.set_directory(connection, "/cache", "one")
+    assert not contents.set_directory(connection, "/cache", "another")
