@@ -185,8 +185,9 @@ class Room:
             try:
                 await self._forget_and_unlink(leaving, entirely)
             except Exception:
-                # The rows count them still; those files are the next to go, again.
+                # The rows count them still: they are the next to go, again.
                 self.left(-size)
+                await self._places.disk.run(partial(self._bring_back, rows, leaving))
                 raise
         return len(leaving), size
 
@@ -199,8 +200,7 @@ class Room:
             # The state may be on the disk that is to have room.
             await unlink()
             await self._database.write(forget)
-        finally:
-            await unlink()
+        await unlink()
 
     async def _oldest(self, wanted: int) -> list[Content]:
         held = frozenset(self._held())
@@ -234,6 +234,13 @@ class Room:
                 continue
             leaving[content.checksum] = way_out
         return leaving, errors
+
+    def _bring_back(self, rows: list[Content], leaving: dict[str, Path]) -> None:
+        """Have the files again where the rows say that they are, but those that are unlinked already."""
+        for content in rows:
+            if content.checksum in leaving and content.path and not content.imported:
+                with suppress(OSError):
+                    leaving[content.checksum].rename(self._places.absolute(content.path))
 
 
 def _forget(

@@ -240,6 +240,28 @@ async def test_a_cache_that_is_ended_while_the_disk_fails(
         await is_all_right(cache, server, photos, database, directory)
 
 
+async def test_what_cannot_be_forgotten_stays(
+    server: Server, directory: Path, database: Database, photos: list[File], disk: FailingDisk
+) -> None:
+    """A row without its file would else be found by nothing but the next who opens it."""
+    photo = photos[0]
+    async with running(directory, database, server) as cache:
+        await cache.fetch(photo)
+        disk.breaks("pwrite64")
+        with pytest.raises(IcloudfsError):
+            await cache.evict(1)
+        disk.heals()
+        row = contents.get(database.reader, photo.checksum)
+        assert row is not None and row.status == "downloaded"
+        assert (directory / row.path).is_file()
+        assert not [*(directory / "leaving").iterdir()]
+        assert cache.usage == SIZE
+        server.forget_traffic()
+        assert await read_all(cache, photo) == server.contents[photo.checksum]
+        assert server.sent == 0
+        assert await cache.evict(1) == SIZE
+
+
 async def test_a_full_disk_that_state_and_cache_share_is_made_room_on(
     server: Server, directory: Path, database: Database, photos: list[File], disk: FailingDisk
 ) -> None:
