@@ -44,12 +44,16 @@ def command(settings: Settings, yes: bool, with_cache: bool) -> None:
 
 
 def _ask(what: str) -> None:
-    """Raises ConfigError where there is nobody to ask, and Abort after any answer but yes."""
-    if not sys.stdin.isatty():
+    """Raises ConfigError where nobody answers, and Abort after any answer but yes, which may come by a pipe."""
+    try:
+        click.confirm(f"Delete {what}?", abort=True)
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        click.echo(err=True)
         raise ConfigError(
-            f"There is no terminal to ask whether to delete {what}.", hint="Add --yes to do it."
-        )
-    click.confirm(f"Delete {what}?", abort=True)
+            f"There was no yes to deleting {what}.", hint="Add --yes to do it."
+        ) from None
 
 
 def _take_thumbnails_away(database: Path) -> None:

@@ -142,12 +142,6 @@ STRANGERS: dict[str, Case] = {
         {"ICLOUDFS_USERNAME": ""},
         hint="Sign in first: 'icloudfs login -u APPLE_ID'.",
     ),
-    "nobody to ask": Case(
-        ("reset-state",),
-        r"There is no terminal to ask whether to delete /.+\.db\.",
-        errors.ConfigError,
-        hint="Add --yes to do it.",
-    ),
     "unknown key": Case(
         ("sync",),
         r"Unknown key 'cache_limt' in .*/config\.toml\.",
@@ -310,6 +304,16 @@ def test_a_second_daemon_is_told_of_the_first(library: Library) -> None:
             f" (mounted on {library.mount_point}, process {library.daemon}).",
             f"  Use that one, or end it first: icloudfs unmount {library.mount_point}",
         ]
+
+
+def test_a_state_is_deleted_by_a_yes(library: Library) -> None:
+    database = library.state / "alice@example.com.db"
+    for answer, code in (("", errors.ConfigError.exit_code), ("y\n", 0)):
+        assert database.exists()
+        done = library.icloudfs("reset-state", check=False, stdin=None, input=answer)
+        assert done.returncode == code
+        assert code == 0 or "  Add --yes to do it.\n" in done.stderr
+    assert not database.exists()
 
 
 def test_a_database_of_a_newer_version_is_left_untouched(library: Library) -> None:
