@@ -102,7 +102,8 @@ def command(
     if runs is not None and runs.folder_gone:
         raise _out_of_sight(settings, runs)
     if waits and runs is not None and _can_wait_for(runs, mount_point, in_full=in_full):
-        _wait(partial(_until_listed, settings), in_full=in_full)
+        grows = runs.now is not None and not runs.now["listed"]
+        _wait(partial(_until_listed, settings), in_full=in_full, grows=grows)
         return
     with _start(settings) as daemon:
         if not SessionStore(settings.cookie_directory, settings.username).session.is_usable:
@@ -110,7 +111,7 @@ def command(
         if daemon.is_listed:
             return
         if waits:
-            _wait(daemon.until_listed, in_full=in_full)
+            _wait(daemon.until_listed, in_full=in_full, grows=True)
         elif wait is None:
             click.echo(_GOES_ON, err=True)
 
@@ -126,10 +127,10 @@ def _out_of_sight(settings: Settings, runs: Running) -> AlreadyRunning:
 def _can_wait_for(runs: Running, mount_point: Path, *, in_full: bool) -> bool:
     """Whether the library is mounted on the folder already, and there is something to wait for: its listing, or
     a script that asked to be told (``in_full``)."""
-    if runs.now is None or runs.folder is None or not runs.is_seen:
+    if runs.now is None or "listed" not in runs.now or runs.folder is None or not runs.is_seen:
         return False
     there = mount_table.absolute(runs.folder) == mount_table.absolute(mount_point)
-    return there and (in_full or not runs.now.get("listed", True))
+    return there and (in_full or not runs.now["listed"])
 
 
 def _until_listed(settings: Settings, report: Report) -> list[str]:
@@ -149,10 +150,11 @@ def _start(settings: Settings) -> background.Started:
     return background.start(_again("--foreground", "--log-file", str(log_file)), output=log_file)
 
 
-def _wait(until_listed: Callable[[Report], list[str]], *, in_full: bool) -> None:
-    """Wait for the end of the first listing. ``in_full``: it is a failure if that cannot be reached."""
+def _wait(until_listed: Callable[[Report], list[str]], *, in_full: bool, grows: bool) -> None:
+    """Wait for the end of the first listing. ``in_full``: it is a failure if that cannot be reached. ``grows``:
+    it has not come yet."""
     try:
-        if sys.stderr.isatty():
+        if grows and sys.stderr.isatty():
             click.echo(_GROWING, err=True)
         with reporting() as report:
             refused = until_listed(report)

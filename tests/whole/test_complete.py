@@ -270,6 +270,10 @@ def test_at_a_terminal(unlisted: Library, icloud: LocalICloud) -> None:
 
     icloud.control.clear_faults()
     wait_until(lambda: is_complete(unlisted), 20)
+    with Terminal([*command, "--wait"], environment) as terminal:
+        terminal.expect("Everything is listed.")
+        assert terminal.end() == 0
+    assert "grows" not in terminal.shown
     unlisted.unmount()
     with Terminal(command, environment) as terminal:
         assert terminal.end() == 0
