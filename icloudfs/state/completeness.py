@@ -2,7 +2,7 @@
 
 A library is complete once all of its photos were stored; its albums once their members were compared with
 iCloud's counts after that. Neither is ever taken back: what is listed anew stays as it was until iCloud says
-that it is gone. What iCloud refuses to give is missing for as long as it does.
+that it is gone; but without the personal library nothing is complete. What iCloud refuses to give is missing for as long as it does.
 """
 
 from __future__ import annotations
@@ -19,10 +19,13 @@ ALBUM_PARTS = "(part = 'albums' OR part GLOB 'folder:*' OR part GLOB 'members:*'
 """The refused parts (sync/refusals.py) without which albums are not whole."""
 
 _UNHEARD_OF = (
-    f"(NOT EXISTS (SELECT 1 FROM metadata WHERE key = '{metadata.LISTED_ONCE}')"
+    f"(NOT EXISTS (SELECT 1 FROM zone WHERE name = '{PRIMARY_ZONE}')"
+    f" OR NOT EXISTS (SELECT 1 FROM metadata WHERE key = '{metadata.LISTED_ONCE}')"
     " OR EXISTS (SELECT 1 FROM refused_part WHERE zone = '' AND part = 'library names' AND NOT harmless))"
 )
-"""Whether there may be libraries that nobody has told of."""
+"""Whether there may be libraries that nobody has told of. The personal one is there as long as there is iCloud
+Photos: without it nothing is complete, since a folder that is empty because iCloud Photos was turned off, or
+because iCloud was wrong once, must not look like one whose photos were deleted."""
 
 _INCOMPLETE = (
     f"{_UNHEARD_OF} OR EXISTS (SELECT 1 FROM zone WHERE NOT (complete AND albums_complete))"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from icloudfs.apple import cloudkit, icloud
+from icloudfs.errors import NoPhotos
 from icloudfs.simulator import LibraryPlan
 from icloudfs.state import completeness
 from icloudfs.sync import changes
@@ -136,3 +137,19 @@ async def test_an_empty_library_is_complete(tmp_path: Path) -> None:
         client = account.client()
         await client.sync()
         assert growing(client, (ROOT,)) == set()
+
+
+async def test_an_account_without_any_library_is_not_complete(tmp_path: Path) -> None:
+    """Where every answer says for once that there is no library, a backup is not to delete all that it has."""
+    async with lab(tmp_path, SMALL) as account:
+        client = account.client()
+        await client.sync()
+        private = account.simulator.cloud.private
+        library = private.zones["PrimarySync"]
+        private.remove(library.name)
+        with pytest.raises(NoPhotos):
+            await client.sync()
+        assert growing(client) == {ROOT, LIBRARY, SHARED, ALBUMS}
+        private.add(library)
+        await client.sync()
+        assert growing(client) == set()
