@@ -265,6 +265,7 @@ BOUNDED = {
     "mount.xattrs._ALBUMS": "the albums of one photo, sorted",
     "state.catalogue.zones": "the few libraries, sorted",
     "state.catalogue.without_master": "names that the caller gives, a page of them",
+    "state.catalogue.still_wanted": "names that the caller gives, a page of them",
     "state.summary._RUNS": "the last few, by their number",
     "state.summary._zones": "the few libraries, sorted",
     "tree.directory.newest": "four times as many as are wanted, from an index",

@@ -61,6 +61,9 @@ LONGEST_TEXT = 10_000
 LONGEST_URL = 8192
 MOST_RESOURCES = 64
 """Contents of one record; Apple's have a dozen."""
+LARGEST_CONTENT = 1 << 40
+"""Bytes of one content. What is said to be larger counts as not told, or the sizes of all files together would
+be more than a number can hold."""
 LONGEST_TOKEN = 16 << 10
 """Characters of a token or a marker; Apple's have some hundreds."""
 LONGEST_REASON = 1000
@@ -508,7 +511,8 @@ _ATTRIBUTES = {
 
 
 def _came(fields: Fields) -> frozenset[str]:
-    """``records.Came``. A field whose value is null came: it says that there is none."""
+    """``records.Came``. A field whose value is null came: it says that there is none. Not so of the master: every
+    photo has one, and without it there would be nothing to show."""
     found: list[str] = []
     for key, entry in fields.items():
         if entry is None or (isinstance(entry, dict) and "value" in entry):
@@ -518,6 +522,8 @@ def _came(fields: Fields) -> frozenset[str]:
                 found.append(key.removesuffix("Res"))
     if "time_zone" in found:
         found.append("time_zone_offset")  # the zone tells it, if nothing else does
+    if "master" in found and not _reference(fields, "masterRef"):
+        found.remove("master")
     return frozenset(found)
 
 
@@ -643,9 +649,9 @@ def _resource(value: object, uti: str, file_size: int) -> Resource | None:
 def _size(checksum: str, size: int, file_size: int) -> int:
     """Bytes of a content. A size of 0 occurs with bytes behind it (facts/cloudkit.md §1.13), so it is
     believed only of the content that nothing is the checksum of."""
-    if size > 0:
+    if 0 < size <= LARGEST_CONTENT:
         return size
-    if file_size > 0:
+    if 0 < file_size <= LARGEST_CONTENT:
         return file_size
     return 0 if size == 0 and apple.matches(checksum, _EMPTY) else UNKNOWN_SIZE
 

@@ -475,6 +475,8 @@ class CloudKit:
         if partial is not None:
             for record in records:
                 _leave_out_fields(record, partial.details)
+        if (untrue := self._faults.strike("untrue", kind, path=path)) is not None:
+            _tell_untruth(records, kind, untrue.details)
         if self._faults.strike("missing-url", kind, path=path):
             for record in records:
                 _drop_urls(record)
@@ -546,6 +548,32 @@ def _leave_out_fields(record: Json, details: Json) -> None:
         record["fields"] = {key: value for key, value in record["fields"].items() if key in keep}
     else:
         del record["fields"]
+
+
+def _tell_untruth(records: list[Json], kind: str, details: Json) -> None:
+    """Some records say what is not so."""
+    there = {record["recordName"]: record for record in records}
+    for name in details["records"]:
+        told = there.get(name)
+        if "fields" in details or "size" in details:
+            if told is not None:
+                told["fields"] |= details.get("fields", {})
+                _set_sizes(told, details.get("size"))
+        elif told is not None:
+            told.clear()
+            told |= {"recordName": name, "deleted": True}
+        elif kind == "changes":
+            records.append({"recordName": name, "deleted": True})
+
+
+def _set_sizes(record: Json, size: int | None) -> None:
+    if size is None:
+        return
+    for key, field in record["fields"].items():
+        if key.endswith("Res"):
+            field["value"]["size"] = size
+        elif key.endswith("FileSize"):
+            field["value"] = size
 
 
 def _plain_record(zone: Zone, name: str, kind: str, fields: Json) -> Json:

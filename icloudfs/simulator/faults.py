@@ -45,6 +45,8 @@ FAULTS: dict[str, str] = {
     "record-error": "query, changes, lookup: the first record comes as an error `code`",
     "orphans": "query: the first `count` masters are left out",
     "partial": "query, changes, lookup: records (one `record`, one `type`) with the fields to `keep`, or none",
+    "untrue": "query, changes, lookup: `records` say that they are deleted (in changes also those that did not"
+    " change), or other `fields`, or another `size` of each content",
     "missing-url": "query, changes, lookup: no downloadURL",
     "wrong-url": "query, changes, lookup: `url` for every downloadURL",
     "missing-filename": "query, changes, lookup: no filenameEnc",

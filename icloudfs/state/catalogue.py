@@ -293,6 +293,16 @@ def without_master(connection: apsw.Connection, zone: int, masters: Sequence[str
     return [str(name) for (name,) in rows]
 
 
+def still_wanted(connection: apsw.Connection, zone: int, masters: Sequence[str]) -> list[str]:
+    """Which of these masters, which are not here, photos point at."""
+    rows = connection.execute(
+        "SELECT value FROM json_each(?) WHERE EXISTS"
+        " (SELECT 1 FROM asset WHERE zone = ? AND master = value)",
+        (_json(masters), zone),
+    )
+    return [str(name) for (name,) in rows]
+
+
 def settle_debts(connection: apsw.Connection, zone: int, names: Sequence[str]) -> None:
     """These records came, or are known to be gone."""
     connection.execute(

@@ -18,7 +18,7 @@ import msgspec
 from icloudfs.apple import Index
 from icloudfs.apple.course import Course, Given
 from icloudfs.apple.decode import Page
-from icloudfs.apple.records import Asset, Record, Refused, Relation, has_nameless
+from icloudfs.apple.records import Asset, Record, Refused, Relation, Tombstone, has_nameless
 from icloudfs.apple.wire import PAGE_ASSETS, PAGE_RECORDS
 from icloudfs.errors import ProtocolError
 from icloudfs.state.catalogue import StoredZone
@@ -184,7 +184,8 @@ def of_index(books: Books, zone: StoredZone, index: Index) -> List:
 
     async def ask(rank: int, marker: str) -> Page:
         async with books.requests:
-            return await books.photos.list_page(zone.zone, index, rank, marker)
+            page = await books.photos.list_page(zone.zone, index, rank, marker)
+        return msgspec.structs.replace(page, records=tuple(map(_in_a_list, page.records)))
 
     return List(ask, photos_on, PAGE_ASSETS)
 
@@ -197,6 +198,14 @@ def of_album(books: Books, zone: StoredZone, album: str, *, in_doubt: bool = Tru
             return await books.photos.members(zone.zone, album, rank, marker, in_doubt=in_doubt)
 
     return List(ask, _members_on, MEMBERS_A_PAGE)
+
+
+def _in_a_list(record: Record) -> Record:
+    """A list names what is there. One that calls a record gone at the same time says two things, and which of them
+    is true is for a look-up to tell."""
+    if isinstance(record, Tombstone):
+        return Refused(record.name, "DELETED", "a list names it and says that it is gone")
+    return record
 
 
 def photos_on(records: Sequence[Record]) -> int:

@@ -14,6 +14,7 @@ from functools import partial
 import msgspec
 import trio
 
+from icloudfs.apple.decode import LARGEST_CONTENT
 from icloudfs.apple.records import UNKNOWN_SIZE, Asset, Master, Record, Resource
 from icloudfs.errors import ContentError, Offline, ProtocolError, Throttled, one_error
 from icloudfs.state.catalogue import FILE_PREFIXES
@@ -64,7 +65,7 @@ async def _measure(books: Books, checksum: str, url: str, sizes: dict[str, int])
             raise
         log.info("the size of %s cannot be measured: %s", checksum, error)
         return
-    if size:
+    if size and size <= LARGEST_CONTENT:
         sizes[checksum] = size
 
 

@@ -65,8 +65,9 @@ def store_page(
         if catalogue.store_album(*there, album, touched, asked_for=asked_for):
             in_part.append(album.name)
     catalogue.store_relations(*there, _all(page, Relation), touched)
-    for tombstone in _all(page, Tombstone):
-        catalogue.bury(connection, zone.id, tombstone.name, touched)
+    gone = [tombstone.name for tombstone in _all(page, Tombstone)]
+    for name in gone:
+        catalogue.bury(connection, zone.id, name, touched)
     refused = _all(page, Refused)
     catalogue.settle_debts(connection, zone.id, [record.name for record in page])
     for record in refused:
@@ -81,6 +82,9 @@ def store_page(
         connection, zone.id, [a.master for a in assets if a.master]
     ):
         catalogue.owe(connection, zone.id, name, "its photo came without it")
+    if not asked_for:
+        for name in catalogue.still_wanted(connection, zone.id, gone):
+            catalogue.owe(connection, zone.id, name, "it is said to be gone, and its photo is not")
     return Stored(place(connection, tree, zone, touched), len(assets), len(refused))
 
 
