@@ -126,6 +126,9 @@ def _cache(settings: Settings) -> Finding:
     except DiskSilent:
         says = f"the disk with {place} does not answer"
         return Finding("cache", False, says, "wake it or connect it, or choose another --cache-dir")
+    except OSError as error:
+        says = f"{place} cannot be used: {error.strerror}"
+        return Finding("cache", False, says, "choose another --cache-dir")
     if not writable:
         return Finding("cache", False, f"{there} cannot be written", "choose another --cache-dir")
     if room < _ROOM_AT_LEAST:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
 from icloudfs import doctor
+from icloudfs.config import Settings
 from icloudfs.mount import liveness
 from icloudfs.mount.liveness import Life, Look
 from icloudfs.mountinfo import TYPE, Mounted
@@ -38,3 +41,27 @@ def test_only_mounts_of_the_same_user_are_judged(monkeypatch: pytest.MonkeyPatch
     assert asked == [*lives]
     assert [finding.well for finding in found] == [True, False, False]
     assert found[1].says == "/mnt/dead is dead: its daemon has ended"
+
+
+def test_a_cache_on_a_disk_that_is_dead_or_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a filesystem whose daemon has ended, or stands still: it is named, and keeps nobody."""
+    frozen = threading.Event()
+
+    def dead(place: Path) -> object:
+        raise OSError(errno.ENOTCONN, "Transport endpoint is not connected", str(place))
+
+    def silent(place: Path) -> object:
+        frozen.wait()
+        raise AssertionError(place)
+
+    settings = Settings(username="me@example.com", cache_dir=Path("/mnt/cache"))
+    monkeypatch.setattr(doctor, "_PATIENCE", 0.05)
+    told = []
+    for ask in (dead, silent):
+        monkeypatch.setattr(doctor, "_room_at", ask)
+        finding = doctor._cache(settings)
+        assert not finding.well
+        told.append(finding.says)
+    frozen.set()
+    assert "cannot be used: Transport endpoint is not connected" in told[0]
+    assert "does not answer" in told[1]

@@ -75,7 +75,8 @@ class Places:
                 ours.make_directory(below)
             tag = self.directory / "CACHEDIR.TAG"
             if not tag.exists():
-                tag.write_text(_CACHEDIR_TAG)
+                with open(tag, "w", opener=ours.open_file) as file:
+                    file.write(_CACHEDIR_TAG)
             self.is_prompt = is_prompt_at(self.content)
             self.which = self._look_which()
             return self._enter()

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from icloudfs.cache.audit import verify
-from icloudfs.errors import TooManyOpenFiles
+from icloudfs.errors import CacheUnusable, TooManyOpenFiles
 from icloudfs.progress import to_nobody
 from icloudfs.state import contents
 from icloudfs.state.database import Database
@@ -56,6 +56,21 @@ async def test_a_directory_that_is_deleted_is_made_anew(
         for file, content in ((before, some_bytes(MIB, 1)), (film, some_bytes(40 * MIB, 3))):
             assert await read_all(cache, file) == content
     assert server.sent == 0
+
+
+async def test_a_directory_whose_file_system_has_ended_has_a_sentence(
+    server: Server, directory: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it is when the daemon of a FUSE file system below it dies."""
+
+    def dead(path: Path) -> None:
+        raise OSError(errno.ENOTCONN, "Transport endpoint is not connected", str(path))
+
+    async with running(directory, database, server) as cache:
+        monkeypatch.setattr(shutil, "disk_usage", dead)
+        with pytest.raises(CacheUnusable, match="cannot be read: Transport endpoint is not"):
+            await cache.disk_usage()
+        assert not await cache.can_spare(1)
 
 
 _JPEG = bytes.fromhex("ffd8ffe000104a46494600010100000100010000ffd9")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -56,3 +58,14 @@ def test_what_is_on_its_way_out_was_not_left_behind(tmp_path: Path) -> None:
     left.touch()
     leaving.touch()
     assert now.left_behind() == [left]
+
+
+def test_the_tag_is_its_owners_alone_under_every_umask(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        Places(tmp_path / "cache").prepare()
+    finally:
+        os.umask(before)
+    tag = tmp_path / "cache" / "CACHEDIR.TAG"
+    assert stat.S_IMODE(tag.stat().st_mode) == 0o600
+    assert tag.read_text().startswith("Signature: 8a477f597d28d172789f06886806bc55")
