@@ -511,8 +511,8 @@ _ATTRIBUTES = {
 
 
 def _came(fields: Fields) -> frozenset[str]:
-    """``records.Came``. A field whose value is null came: it says that there is none. Not so of the master: every
-    photo has one, and without it there would be nothing to show."""
+    """``records.Came``. A field whose value is null came: it says that there is none. Not so of the master:
+    every photo has one, and without it there would be nothing to show."""
     found: list[str] = []
     for key, entry in fields.items():
         if entry is None or (isinstance(entry, dict) and "value" in entry):

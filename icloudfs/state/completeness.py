@@ -2,7 +2,8 @@
 
 A library is complete once all of its photos were stored; its albums once their members were compared with
 iCloud's counts after that. Neither is ever taken back: what is listed anew stays as it was until iCloud says
-that it is gone; but without the personal library nothing is complete. What iCloud refuses to give is missing for as long as it does.
+that it is gone; but without the personal library nothing is complete. What iCloud refuses to give is missing
+for as long as it does.
 """
 
 from __future__ import annotations

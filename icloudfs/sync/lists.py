@@ -201,8 +201,8 @@ def of_album(books: Books, zone: StoredZone, album: str, *, in_doubt: bool = Tru
 
 
 def _in_a_list(record: Record) -> Record:
-    """A list names what is there. One that calls a record gone at the same time says two things, and which of them
-    is true is for a look-up to tell."""
+    """A list names what is there. One that calls a record gone at the same time says two things, and which of
+    them is true is for a look-up to tell."""
     if isinstance(record, Tombstone):
         return Refused(record.name, "DELETED", "a list names it and says that it is gone")
     return record

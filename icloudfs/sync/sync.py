@@ -288,6 +288,7 @@ class Sync:
         libraries = [zone for zone in changed.values() if is_library(zone.name)]
         if len(libraries) > MOST_LIBRARIES:
             raise ProtocolError(f"iCloud names {len(libraries)} libraries, which cannot be meant.")
+        _demand_other_names(books, area, libraries)
         return _Changed(
             libraries,
             list(gone.values()),
@@ -465,7 +466,18 @@ async def _list_one(books: Books, zone: StoredZone) -> bool:
 
 async def _libraries(books: Books, area: Area) -> tuple[Zone, ...]:
     async with books.requests:
-        return await books.photos.zones(area)
+        found = await books.photos.zones(area)
+    _demand_other_names(books, area, found)
+    return found
+
+
+def _demand_other_names(books: Books, area: Area, libraries: Iterable[Zone]) -> None:
+    """A library is known by its name, and so is the token of its changes: one of the same name in the other
+    area would take its place, and its changes would be passed over. Raises ProtocolError."""
+    known = {z.zone.name for z in catalogue.zones(books.database.reader) if z.zone.area != area}
+    for library in libraries:
+        if library.name in known:
+            raise ProtocolError(f"iCloud names {library.name} in two areas, which cannot be meant.")
 
 
 _NAMELESS = ZoneError(ZoneProblem.TRANSIENT, UNREADABLE, "a library came whose name cannot be read")

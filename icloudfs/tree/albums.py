@@ -2,7 +2,7 @@
 
 An album is shown if the way up through its folders ends at a root and nothing on it is deleted. One whose
 folder is not known (yet) is not: Apple's own lists do not lead to it either, and it would only move when
-the folder comes. A folder that contains itself leads nowhere.
+the folder comes. A folder that contains itself leads nowhere, and neither does one in too many others.
 
 A directory is named once (DESIGN §10.3): its name is claimed among all that lie in the same directory, and
 kept until the album is renamed, moved or deleted.
@@ -22,6 +22,10 @@ from icloudfs.tree.layout import View
 
 Path = list[tuple[int, str]]
 """(inode, name) from the top folder down to the album."""
+
+MOST_DEEP = 64
+"""Folders in each other. Each look for the way up goes through them all, so that ten thousand would keep the
+database for minutes."""
 
 ALBUM, FOLDER = 0, 3
 """``albumType`` of what is shown; a smart album (6) is kept by the device that made it."""
@@ -124,7 +128,7 @@ class Albums:
                 "SELECT parent, deleted, title, dirname FROM album WHERE zone = ? AND name = ?",
                 (zone, album),
             ).fetchone()
-            if row is None or row[1] or album in seen:
+            if row is None or row[1] or album in seen or len(seen) > MOST_DEEP:
                 return None
             seen.add(album)
             parent, _, title, dirname = row

@@ -1,5 +1,5 @@
-"""Answers that are well formed and untrue: they take no photo away that iCloud still has, and what they say that
-cannot be is not believed."""
+"""Answers that are well formed and untrue: they take no photo away that iCloud still has, and what they say
+that cannot be is not believed."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ import pytest
 from icloudfs.apple import cloudkit
 from icloudfs.simulator import LibraryPlan
 from icloudfs.simulator.rows import Asset
+from icloudfs.simulator.zone import Zone
 from icloudfs.state.summary import summarise
 from icloudfs.sync import changes
+from icloudfs.tree.albums import MOST_DEEP
 from tests.sync.account import Lab, lab
 from tests.sync.comparing import (
     albums_held,
@@ -100,3 +102,36 @@ async def test_sizes_that_no_content_has_spoil_no_sum(tmp_path: Path) -> None:
 
         assert_is_what_the_simulator_holds(client, account.simulator)
         assert summarise(client.reader).assets.bytes < 2**40
+
+
+async def test_a_library_of_the_same_name_in_the_other_area(tmp_path: Path) -> None:
+    """It takes neither the place of the first one nor its token."""
+    async with lab(tmp_path, PLAN) as account:
+        client = account.client()
+        await client.sync()
+        cloud = account.simulator.cloud
+        cloud.shared.add(Zone("PrimarySync", "_another", "shared"))
+        account.days_later += 1.1
+        for _ in range(2):
+            account.phone.add_photo("jpeg")
+            await client.sync()
+
+            assert_is_what_the_simulator_holds(client, account.simulator)
+            (zone,) = summarise(client.reader).zones
+            assert zone.area == "private" and zone.has_token
+
+
+async def test_folders_in_each_other_without_end(tmp_path: Path) -> None:
+    """What is shown of them is bounded, and that there are more is told."""
+    async with lab(tmp_path, PLAN) as account:
+        photo, folder = photos(account)[0].name, None
+        for number in range(MOST_DEEP + 5):
+            folder = account.phone.create_folder(f"Folder {number}", folder)
+            account.phone.add_to_album(photo, account.phone.create_album("Inside", folder))
+        client = account.client()
+
+        figures = await client.sync()
+
+        assert figures.refused == ["the list of albums of PrimarySync (NO_END)"]
+        deepest = max(path.count("/") for path, _ in albums_shown(client))
+        assert deepest == MOST_DEEP

@@ -15,6 +15,7 @@ import apsw
 
 from icloudfs.apple.records import ROOT_FOLDERS
 from icloudfs.tree import layout, names
+from icloudfs.tree.albums import MOST_DEEP
 from icloudfs.tree.changes import Change, EntryAdded, EntryRemoved, InodeChanged
 from icloudfs.tree.directory import ROOT
 from icloudfs.tree.layout import Photo, View
@@ -200,7 +201,12 @@ def _albums(connection: apsw.Connection, photo: Photo, zone: int) -> set[str]:
         path: list[str] = []
         if (of, at) not in known or known[of, at][3] != 0:
             continue
-        while (of, at) in known and len(path) < 50 and not known[of, at][1] and not _is_root(at):
+        while (
+            (of, at) in known
+            and len(path) <= MOST_DEEP
+            and not known[of, at][1]
+            and not _is_root(at)
+        ):
             path.append(known[of, at][2])
             at = known[of, at][0]
         if _is_root(at):
