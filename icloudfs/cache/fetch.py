@@ -598,6 +598,7 @@ class Fetch:
     async def _throw_away(self, verdict: ContentError) -> None:
         """The bytes are not the content: none of them stays, and nobody may go on believing them."""
         log.warning("%s: %s", self.file.checksum, verdict)
+        self._means.urls.forget(self.file)  # it may be the address of another content
         self._busy = True
         if self._read_unverified:
             self.verdicts += 1

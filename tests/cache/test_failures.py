@@ -8,11 +8,13 @@ import pytest
 import trio
 
 from icloudfs.apple.content import ExpiredURL, Interrupted
+from icloudfs.cache import Cache
 from icloudfs.errors import (
     ContentError,
     ContentMismatch,
     ContentUnavailable,
     LoginNeeded,
+    Offline,
     Throttled,
 )
 from icloudfs.state import contents
@@ -30,6 +32,14 @@ def photo(server: Server) -> File:
 
 def _stray_bytes(directory: Path) -> int:
     return sum(path.stat().st_blocks for path in directory.rglob("*") if path.is_file())
+
+
+async def _reads(cache: Cache, file: File) -> bool:
+    """Whether the network is believed in again."""
+    try:
+        return await read_all(cache, file) == CONTENT
+    except Offline:
+        return False
 
 
 async def test_a_flipped_byte(
@@ -153,6 +163,33 @@ async def test_an_expired_url_is_looked_up_again(
         assert await read_all(cache, photo) == CONTENT
     assert len(server.lookups) == 2 and server.sent == len(CONTENT)
     assert [get.start for get in server.gets] == [0, 1_000_000, 1_000_000]
+
+
+async def test_an_address_of_another_content_is_not_asked_again(
+    server: Server, directory: Path, database: Database, photo: File
+) -> None:
+    server.flipped = MIB
+    async with running(directory, database, server) as cache:
+        with pytest.raises(ContentMismatch):
+            await read_all(cache, photo)
+        server.flipped = None
+        assert await read_all(cache, photo) == CONTENT
+    assert server.lookups == [[photo.record], [photo.record]]
+
+
+async def test_an_address_where_nobody_answers_is_not_asked_again(
+    server: Server, directory: Path, database: Database, photo: File
+) -> None:
+    """The record may have another one: what cannot be reached is that server, and perhaps not iCloud."""
+    server.errors = [Offline("There is no connection to content.") for _ in range(2)]
+    async with running(directory, database, server) as cache:
+        with pytest.raises(Offline):
+            await read_all(cache, photo)
+        assert server.errors == [] and server.lookups == [[photo.record]]
+        with trio.fail_after(5):
+            while not await _reads(cache, photo):  # noqa: ASYNC110 - as a program does
+                await trio.sleep(0.05)
+    assert server.lookups == [[photo.record], [photo.record]]
 
 
 async def test_urls_that_are_always_expired(
