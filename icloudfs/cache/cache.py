@@ -155,7 +155,7 @@ class Cache:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep the cache going until cancelled. Raises CacheUnusable before it has started."""
-        unclean = await self.places.disk.run(self.places.prepare)
+        unclean = await self._prepared()
         known = await self.database.write(
             lambda connection: contents.set_directory(
                 connection, pathtext.kept(self.places.directory), self.places.which
@@ -176,6 +176,16 @@ class Cache:
                 fetch.stop()
             with trio.CancelScope(shield=True), trio.move_on_after(_LAST_WORDS):
                 await self._record_everything()
+
+    async def _prepared(self) -> bool:
+        """Whether the last use did not end well. A disk that stands still when one begins is none to begin
+        with: there would be no mount, and no word why."""
+        try:
+            return await self.places.disk.ask(self.places.prepare, self._timeout)
+        except DiskSilent as error:
+            raise CacheUnusable(
+                f"The cache directory {self.places.directory} cannot be used. {error}"
+            ) from None
 
     def _begin(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery

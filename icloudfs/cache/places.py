@@ -17,6 +17,7 @@ import itertools
 import os
 import re
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from icloudfs import ours
@@ -125,8 +126,10 @@ class Places:
             return open_file(self.absolute(path), how)
 
     def leave(self) -> None:
-        """Everything that lies here is in the database."""
-        (self.directory / _IN_USE).unlink(missing_ok=True)
+        """Everything that lies here is in the database. A disk that does not let the mark go has the next start
+        look through it."""
+        with suppress(OSError):
+            (self.directory / _IN_USE).unlink(missing_ok=True)
 
     def new_part(self, checksum: str) -> str:
         """A path for a file of that content, relative to the directory, which none ever had."""

@@ -9,12 +9,15 @@ import os
 import resource
 import shutil
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trio
 
 from icloudfs.cache.audit import verify
+from icloudfs.cache.places import Places
 from icloudfs.errors import CacheUnusable, TooManyOpenFiles
 from icloudfs.progress import to_nobody
 from icloudfs.state import contents
@@ -71,6 +74,38 @@ async def test_a_directory_whose_file_system_has_ended_has_a_sentence(
         with pytest.raises(CacheUnusable, match="cannot be read: Transport endpoint is not"):
             await cache.disk_usage()
         assert not await cache.can_spare(1)
+
+
+async def test_a_disk_that_stands_still_when_the_cache_begins_has_a_sentence(
+    server: Server, directory: Path, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thawed = threading.Event()
+    monkeypatch.setattr(Places, "prepare", lambda _: thawed.wait())
+    try:
+        with (
+            pytest.RaisesGroup(pytest.RaisesExc(CacheUnusable, match="has not answered for 0.1 s")),
+            trio.fail_after(5),
+        ):
+            async with running(directory, database, server, timeout=0.1):
+                pass
+    finally:
+        thawed.set()
+
+
+def test_a_disk_that_has_ended_keeps_nobody_from_leaving(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mark stays, and the next start looks through what lies there."""
+    places = Places(tmp_path / "cache")
+    assert not places.prepare()
+
+    def dead(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.ENOTCONN, "Transport endpoint is not connected", str(path))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", dead)
+        places.leave()
+    assert Places(tmp_path / "cache").prepare()
 
 
 _JPEG = bytes.fromhex("ffd8ffe000104a46494600010100000100010000ffd9")
