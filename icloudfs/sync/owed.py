@@ -30,16 +30,22 @@ async def look_up(
     books: Books, zone: StoredZone, names: Sequence[str]
 ) -> tuple[Record, ...] | None:
     """These records as they are now, whole, every size measured that iCloud does not tell; one that does
-    not exist is a Tombstone. None if iCloud refuses to look up any."""
+    not exist, as two answers say, is a Tombstone. None if iCloud refuses to look up any."""
 
-    async def ask() -> tuple[Record, ...]:
+    async def ask(names: Sequence[str]) -> tuple[Record, ...]:
         async with books.requests:
             return await books.photos.lookup(zone.zone, names, RECORD_KEYS)
 
     parts = books.refusals.of_zone(zone.zone)
-    records = await parts.ask(LOOKUP, ask)
+    records = await parts.ask(LOOKUP, partial(ask, names))
     if records is None:
         return None
+    if unknown := [record.name for record in records if _is_unknown(record)]:
+        again = await parts.ask(LOOKUP, partial(ask, unknown))
+        if again is None:
+            return None
+        said = {record.name: record for record in again}
+        records = tuple(said.get(record.name, record) for record in records)
     if names and all(isinstance(r, Refused) and r.code == NOT_ANSWERED for r in records):
         why = "the answer leaves all records out"
         await parts.note(LOOKUP, ZoneError(ZoneProblem.TRANSIENT, NOT_ANSWERED, why))
@@ -48,12 +54,15 @@ async def look_up(
     return await measured(books, [_understood(record) for record in records])
 
 
+def _is_unknown(record: Record) -> bool:
+    return isinstance(record, Refused) and record.code in _UNKNOWN
+
+
 def _understood(record: Record) -> Record:
-    match record:
-        case Refused(code=code) if code in _UNKNOWN:
-            return Tombstone(record.name)
-        case Master():
-            return msgspec.structs.replace(record, whole=True)
+    if _is_unknown(record):
+        return Tombstone(record.name)
+    if isinstance(record, Master):
+        return msgspec.structs.replace(record, whole=True)
     return record
 
 

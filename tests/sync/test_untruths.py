@@ -135,3 +135,16 @@ async def test_folders_in_each_other_without_end(tmp_path: Path) -> None:
         assert figures.refused == ["the list of albums of PrimarySync (NO_END)"]
         deepest = max(path.count("/") for path, _ in albums_shown(client))
         assert deepest == MOST_DEEP
+
+
+@pytest.mark.parametrize("code", ["UNKNOWN_ITEM", "NOT_FOUND"])
+async def test_a_look_up_that_does_not_know_a_record_once(tmp_path: Path, code: str) -> None:
+    """Nothing else would ever tell of it again."""
+    async with lab(tmp_path, PLAN) as account:
+        lie(account, "query", photos(account)[0].name)
+        account.faults.set("lookup", "record-error", times=1, code=code)
+        client = account.client()
+
+        await client.sync()
+
+        assert_is_what_the_simulator_holds(client, account.simulator)
