@@ -55,6 +55,15 @@ def waiting_ends(mounted: Mounted | None) -> Iterator[None]:
                 abort.write(b"1")
 
 
+def abort(mounted: Mounted) -> None:
+    """End all waiting at a mount whose daemon does not answer: every call there is refused from now on.
+
+    Does nothing without the control filesystem.
+    """
+    with waiting_ends(mounted):
+        pass
+
+
 def _opened(mounted: Mounted | None) -> IO[bytes] | None:
     if mounted is None or mount_table.mounted_at(mounted.path) != mounted:
         return None

@@ -12,7 +12,7 @@ from pathlib import Path
 import trio
 
 from icloudfs.errors import MountPointError
-from icloudfs.mount import fusermount, liveness, mount_table
+from icloudfs.mount import fusermount, limits, liveness, mount_table
 from icloudfs.mount.liveness import Life
 from icloudfs.mountinfo import Mounted
 from icloudfs.state import lock
@@ -61,6 +61,9 @@ async def unmount(path: Path, state: Callable[[], Path], *, lazy: bool = False) 
     daemon = None
     if is_stuck:
         daemon = _holder(place, state)
+        # A thread of one that was killed may itself wait for an answer, in a call that nothing interrupts: it
+        # keeps the mount from being taken away, and is kept by it.
+        limits.abort(mounted)
     elif not lazy:
         daemon = None if look.pid is None else _opened(look.pid)
     complaint = await _unmount_if_free(place, lazy or is_stuck)

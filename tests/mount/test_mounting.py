@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -171,6 +172,36 @@ async def test_one_that_hangs_is_not_taken_for_dead(
         mount.process.send_signal(signal.SIGSTOP)
         assert "does not answer" in str(await refusal(mount.path))
         assert is_mounted(mount.path)
+
+
+def test_one_is_unmounted_that_was_killed_while_it_waited_for_itself(
+    filled: Library, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of its threads tells the kernel to forget a page that a reader waits for: only the end of the mount
+    ends the one, and it ends the other."""
+    monkeypatch.setattr(liveness, "PATIENCE", 0.5)
+    with Mount(filled.path, place / "mnt", heartbeat=True) as mount:
+        slow = (mount.path / "slow").stat().st_ino
+        reader = subprocess.Popen(["cat", mount.path / "slow"], stderr=subprocess.DEVNULL)
+        wait_until(lambda: mount.tell("waiting"))
+        change = {"sql": [], "changes": [["changed", slow, True]]}
+        telling = threading.Thread(target=mount.tell, args=("change",), kwargs=change, daemon=True)
+        telling.start()
+        wait_until(lambda: "D" in states_of_threads(mount.process.pid))
+        mount.process.kill()
+        with pytest.raises(subprocess.TimeoutExpired):
+            mount.process.wait(0.5)
+        trio.run(unmount, mount.path, no_state)
+        assert mount.process.wait(5) == -signal.SIGKILL
+        assert reader.wait(5) != 0
+        assert not is_mounted(mount.path)
+
+
+def states_of_threads(process: int) -> set[str]:
+    return {
+        (thread / "stat").read_text().rpartition(")")[2].split()[0]
+        for thread in Path(f"/proc/{process}/task").iterdir()
+    }
 
 
 # -- an end that nobody asked for --------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import sqlite3
@@ -13,8 +14,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
-
-import trio
 
 from icloudfs.tree.layout import View
 from tests.scratch import ICLOUDFS, Scratch, wait_until
@@ -130,11 +129,15 @@ class Library:
         return int(told["pid"])
 
     def kill(self, daemon: int | None = None) -> None:
-        """``kill -9``, and wait until it is gone. ``daemon``: its process, if the folder cannot tell."""
+        """``kill -9``, and wait until it is gone. ``daemon``: its process, if the folder cannot tell.
+
+        One that was killed while it waited for itself goes when the folder is unmounted.
+        """
         daemon = daemon or self.daemon
         descriptor = os.pidfd_open(daemon)
         os.kill(daemon, signal.SIGKILL)
-        trio.run(trio.lowlevel.wait_readable, descriptor)
+        if not select.select([descriptor], [], [], 5.0)[0]:
+            self.unmount()
         os.close(descriptor)
 
     # -- the folder ------------------------------------------------------------------------------
