@@ -24,7 +24,7 @@ from icloudfs.sync import foreign_members, lists
 from icloudfs.sync.books import Books
 from icloudfs.sync.changes import NAMELESS, Position, follow
 from icloudfs.sync.counting import counted
-from icloudfs.sync.refusals import CHANGES, members_part
+from icloudfs.sync.refusals import CHANGES, HISTORY, members_part
 
 _COUNTS_A_CALL = 100
 _ROUNDS = 3
@@ -35,7 +35,10 @@ async def complete_albums(books: Books, zone: StoredZone) -> None:
     """Learn every membership that is due in a zone; nothing if none is."""
     reader = books.database.reader
     parts = books.refusals.of_zone(zone.zone)
-    if parts.is_withheld(CHANGES) or not catalogue.members_are_due(reader, zone.id):
+    if parts.is_withheld(CHANGES):
+        return
+    if not catalogue.members_are_due(reader, zone.id):
+        await parts.settle(HISTORY)  # it was to tell what is known by now
         return
     complete = True
     for _ in range(_ROUNDS):
@@ -55,6 +58,8 @@ async def complete_albums(books: Books, zone: StoredZone) -> None:
             complete = await foreign_members.read(books, zone)
         if await _is_quiet(books, zone):
             await _settle(books, zone, counts, due=not complete or not all_counted)
+            if complete:
+                await parts.settle(HISTORY)
             return
 
 

@@ -11,6 +11,7 @@ from icloudfs.errors import IcloudfsError
 from icloudfs.simulator import LibraryPlan
 from icloudfs.simulator.zone import Zone
 from icloudfs.state import metadata
+from icloudfs.state.refusals import refusals
 from icloudfs.tree.directory import Directory
 from tests.sync.account import Client, Lab, lab
 from tests.sync.comparing import (
@@ -250,6 +251,26 @@ async def test_a_history_that_is_refused_is_asked_for_again(tmp_path: Path, way:
         account.days_later = 1
         await client.sync()
         assert len(shown(client, "Together")) == 5
+        await assert_right(account, client)
+
+
+async def test_a_history_that_is_needed_no_more_is_not_refused_any_more(tmp_path: Path) -> None:
+    """It was to tell which of them stay while the library was listed again, and then the counts told."""
+    async with lab(tmp_path, plan("private")) as account:
+        client = account.client()
+        await client.sync()
+        account.phone.add_photo("jpeg")
+        client.database.write_now(
+            lambda c: metadata.put(c, metadata.sync_token_key("PrimarySync"), "garbage")
+        )
+        account.faults.set("*", "answer", call="changes/zone", way="403", skip=1, times=5)
+        await client.sync()
+        assert "history" in {one.part.part for one in refusals(client.reader)}
+        account.faults.clear()
+        account.days_later = 1
+        await client.sync()
+        await client.sync()
+        assert [one for one in refusals(client.reader) if not one.harmless] == []
         await assert_right(account, client)
 
 
