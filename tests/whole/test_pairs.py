@@ -89,7 +89,7 @@ WORDS: dict[str, tuple[str, ...]] = {
 ASSETS = 20
 CONNECTIONS = 2
 """Requests to iCloud at a time, so that few photos keep a command busy."""
-LONGEST = 30.0
+LONGEST = 60.0
 """Seconds for any command, whatever is in its way."""
 DOWNLOAD = 0.5
 """Seconds that each download takes while a first command is to be under way; some ten times as long all
