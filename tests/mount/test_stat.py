@@ -114,6 +114,10 @@ def test_an_empty_library_is_an_empty_folder(place: Path) -> None:
     """Mounted before the first page has come, there is not even a row for the root."""
     (place / "state").mkdir()
     with closing(create(place / "state/me.db")) as connection:
+        columns = "area, name, complete, albums_complete"
+        connection.execute(
+            f"INSERT INTO zone ({columns}) VALUES ('private', 'PrimarySync', TRUE, TRUE)"
+        )
         completeness.note(connection, [], heard_of_all=True)
     with Mount(place / "state/me.db", place / "mnt") as mount:
         assert names(mount.path) == []
