@@ -39,7 +39,6 @@ from icloudfs.mount.settings import MountSettings
 from icloudfs.mount.volume import Volume
 from icloudfs.mount.xattrs import Xattrs
 from icloudfs.notice import SignInNotice
-from icloudfs.progress import IDLE
 from icloudfs.standing import Standing
 from icloudfs.state import catalogue, lock
 from icloudfs.sync.schedule import Schedule
@@ -62,8 +61,8 @@ _LOOK_AT_STATE = 60.0
 _SHARE_OF_LOOKING = 20.0
 """Of a look's own time it rests from it: with a million photos one takes seconds."""
 
-_TELL_EVERY = 0.2
-"""Seconds between two words about the first listing to a command that waits for it."""
+_TELL_AGAIN = 0.2
+"""Seconds until the end of the first listing is told again, where the command had no room for it."""
 
 _PAUSE_AFTER_BUG = 30.0
 """Seconds until a task that failed in an unforeseen way is begun again."""
@@ -177,17 +176,12 @@ class _Mount:
 
     async def _tell_of_listing(self, readiness: Readiness) -> None:
         """For as long as the first listing takes, tell whoever waits for it."""
-        listed = self._library.listed
         while readiness.is_awaited:
-            with trio.move_on_after(_TELL_EVERY):
-                await listed.wait()
-            if listed.is_set():
-                readiness.listed(self._library.refused)
-                await trio.sleep(_TELL_EVERY)
-            elif (error := self._library.icloud.person_needed) is not None:
+            try:
+                readiness.listed(await self._library.until_listed(readiness.is_at))
+            except IcloudfsError as error:
                 readiness.failed(error)
-            elif self._library.now != IDLE:
-                readiness.is_at(self._library.now)
+            await trio.sleep(_TELL_AGAIN)
 
     async def _attend(self) -> None:
         stage = self._operations.stage

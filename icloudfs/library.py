@@ -245,7 +245,7 @@ class Library:
             case messages.Look():
                 return self._look()
             case messages.AwaitListing():
-                return await self._until_listed(report)
+                return await self.until_listed(report)
             case messages.SignedIn():
                 return self.wake()
 
@@ -290,8 +290,8 @@ class Library:
             self._listeners.discard(report)
             self.now = IDLE
 
-    async def _until_listed(self, report: Report) -> list[str]:
-        """Wait for the end of the first listing; what iCloud refused of it, in words.
+    async def until_listed(self, report: Callable[[Progress], object]) -> list[str]:
+        """Wait for the end of the first listing, and report how far it is; what iCloud refused of it, in words.
 
         Raises what a person has to do before it can go on.
         """
