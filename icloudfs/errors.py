@@ -183,6 +183,12 @@ class Incomplete(IcloudfsError):
     exit_code = 16
 
 
+class StillGrowing(Incomplete):
+    """The library is not listed to its end: what was done was done with what there is."""
+
+    hint = "Wait until 'icloudfs status' says no more that it is incomplete, and do it again."
+
+
 class NeverListed(Incomplete):
     """Nothing is known of the library yet: what it does not know means nothing."""
 

@@ -418,9 +418,9 @@ class Library:
         return completeness.is_complete(self.database.reader)
 
     async def _prefetch_at(self, paths: tuple[str, ...], report: Report) -> PrefetchResult:
-        may_grow = not self._is_complete()
+        is_complete = self._is_complete()
         done = await self._prefetch(self._files_at(paths), report)
-        done.may_grow = may_grow
+        done.library_complete = is_complete
         return done
 
     async def _prefetch(self, files: Iterator[File], report: Report) -> PrefetchResult:

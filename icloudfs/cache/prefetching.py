@@ -50,8 +50,8 @@ class PrefetchResult(msgspec.Struct):
     failed_count: int = 0
     failed_first: list[str] = []
     """The first of these, as they are told: path and reason."""
-    may_grow: bool = False
-    """The library is not listed to its end: more may belong to what was asked for."""
+    library_complete: bool = True
+    """False: the library was not listed to its end, so more may belong to what was asked for."""
 
 
 class Prefetch:

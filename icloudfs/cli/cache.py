@@ -14,7 +14,7 @@ from icloudfs.cli.reporting import reporting, tell_failures
 from icloudfs.cli.running import cache_limit, running
 from icloudfs.config import Settings
 from icloudfs.control.messages import Evict, Pin, Prefetch, Request
-from icloudfs.errors import Incomplete
+from icloudfs.errors import Incomplete, StillGrowing
 from icloudfs.state.database import database_path, look
 from icloudfs.state.summary import summarise
 from icloudfs.units import parse_size, size
@@ -103,8 +103,5 @@ def _fetched(done: dict[str, Any]) -> None:
         raise Incomplete(
             f"{done['failed_count']} files could not be had.", hint="See: icloudfs status --failed"
         )
-    if done["may_grow"]:
-        raise Incomplete(
-            "The library is not listed to its end yet: more may belong there.",
-            hint="Wait until 'icloudfs status' says no more that it is incomplete, and do it again.",
-        )
+    if not done["library_complete"]:
+        raise StillGrowing("The library is not listed to its end yet: more may belong there.")

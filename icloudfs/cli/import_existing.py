@@ -15,7 +15,7 @@ from icloudfs.cli.options import account_options, with_account
 from icloudfs.cli.reporting import reporting
 from icloudfs.config import Settings
 from icloudfs.control.messages import ImportExisting
-from icloudfs.errors import ConfigError, Incomplete
+from icloudfs.errors import ConfigError, Incomplete, StillGrowing
 from icloudfs.units import size
 
 _MOST_SHOWN = 50
@@ -73,9 +73,8 @@ def command(
     else:
         _print(result, dry_run)
     if not result["library_complete"]:
-        raise Incomplete(
-            "The library is not listed to its end yet: what matches nothing may be in it all the same.",
-            hint="Wait until 'icloudfs status' says no more that it is incomplete, and do it again.",
+        raise StillGrowing(
+            "The library is not listed to its end yet: what matches nothing may be in it all the same."
         )
     if result["errors_count"]:
         raise Incomplete(f"{result['errors_count']} files could not be read or used.")
