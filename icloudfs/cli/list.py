@@ -12,7 +12,7 @@ from icloudfs.cli.options import account_options, with_account
 from icloudfs.config import Settings
 from icloudfs.errors import Incomplete, NeverListed
 from icloudfs.state.database import database_path, look
-from icloudfs.state.summary import knows_a_library, summarise
+from icloudfs.state.summary import Summary, knows_a_library, summarise
 from icloudfs.tree.directory import Directory
 
 
@@ -23,45 +23,38 @@ from icloudfs.tree.directory import Directory
 def command(settings: Settings, what: str, as_json: bool) -> None:
     """List the account's libraries, or its albums with the number of their photos."""
     settings = with_account(settings)
-    rows = _libraries(settings) if what == "libraries" else _albums(settings)
+    connection = _database(settings)
+    summary = summarise(connection)
+    rows = _libraries(summary) if what == "libraries" else _albums(connection)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
     else:
         for row in rows:
             click.echo(f"{row['photos']:>8}  {row['name']}")
-    if _is_growing(settings):
-        raise Incomplete(
-            "It is not complete: the library is not listed to its end yet.",
-            hint="See: icloudfs status",
-        )
-    if refused := _refused(settings):
+    if refused := _refused(summary):
         raise Incomplete(
             f"It may not be complete: iCloud refuses to give {refused}.",
             hint="See: icloudfs status",
         )
+    if not summary.complete:
+        raise Incomplete(
+            "It is not complete: the library is not listed to its end yet.",
+            hint="See: icloudfs status",
+        )
 
 
-def _libraries(settings: Settings) -> list[dict[str, Any]]:
-    connection = _database(settings)
-    return [{"name": zone.name, "photos": zone.photos} for zone in summarise(connection).zones]
+def _libraries(summary: Summary) -> list[dict[str, Any]]:
+    return [{"name": zone.name, "photos": zone.photos} for zone in summary.zones]
 
 
-def _albums(settings: Settings) -> list[dict[str, Any]]:
-    connection = _database(settings)
+def _albums(connection: apsw.Connection) -> list[dict[str, Any]]:
     rows = [{"name": path, "photos": photos} for path, photos in Directory(connection).albums()]
     return sorted(rows, key=lambda row: str(row["name"]).casefold())
 
 
-def _is_growing(settings: Settings) -> bool:
-    """Whether there may be more that was never heard of. What is refused is told by its name."""
-    summary = summarise(_database(settings))
-    return not summary.complete and not any(not part.harmless for part in summary.refused)
-
-
-def _refused(settings: Settings) -> str:
+def _refused(summary: Summary) -> str:
     """What is refused and may belong here, in words."""
-    parts = summarise(_database(settings)).refused
-    told = [part.told for part in parts if not part.harmless]
+    told = [part.told for part in summary.refused if not part.harmless]
     more = f"; {len(told) - 1} parts more" if len(told) > 1 else ""
     return told[0] + more if told else ""
 
