@@ -197,8 +197,10 @@ class Pull:
             if self._waiting.cancelled_caught:
                 error = Offline(f"Nothing came from iCloud for {self._means.timeout:g} seconds.")
                 self._means.reachability.failed(error)
-                self._means.urls.forget(self._file)
                 raise error
+        except Offline:
+            self._means.urls.forget(self._file)  # it may be the address that leads nowhere
+            raise
         finally:
             room.arrived(self._expected, 0)
 
@@ -253,8 +255,6 @@ class Pull:
             if last:
                 reachability.failed(error)
         if last:
-            if isinstance(error, Offline):
-                self._means.urls.forget(self._file)  # it may be the address that leads nowhere
             raise error
         await trio.sleep(pause)
 
