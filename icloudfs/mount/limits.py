@@ -46,13 +46,11 @@ def waiting_ends(mounted: Mounted | None) -> Iterator[None]:
     before, when it is surely ours, and is of no effect once the connection is gone. Aborted before, libfuse
     would take the folder for unmounted and leave it there.
     """
-    abort = _opened(mounted)
+    connection = _opened(mounted)
     try:
         yield
     finally:
-        if abort is not None:
-            with contextlib.suppress(OSError), abort:
-                abort.write(b"1")
+        _abort(connection)
 
 
 def abort(mounted: Mounted) -> None:
@@ -60,8 +58,13 @@ def abort(mounted: Mounted) -> None:
 
     Does nothing without the control filesystem.
     """
-    with waiting_ends(mounted):
-        pass
+    _abort(_opened(mounted))
+
+
+def _abort(connection: IO[bytes] | None) -> None:
+    if connection is not None:
+        with contextlib.suppress(OSError), connection:
+            connection.write(b"1")
 
 
 def _opened(mounted: Mounted | None) -> IO[bytes] | None:
