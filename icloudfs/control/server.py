@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import select
@@ -16,7 +15,7 @@ from typing import Any
 import msgspec
 import trio
 
-from icloudfs.aside import keep_going
+from icloudfs.aside import keep_going, say
 from icloudfs.control.messages import (
     Alive,
     Answer,
@@ -29,8 +28,6 @@ from icloudfs.control.messages import (
 from icloudfs.control.socket import BEAT, lines, short
 from icloudfs.errors import IcloudfsError, one_error
 from icloudfs.progress import Report
-
-log = logging.getLogger(__name__)
 
 _REST = 10.0
 """Seconds until a socket that failed is made anew."""
@@ -83,8 +80,8 @@ async def _answer_in_peace(handler: Handler, stream: trio.SocketStream) -> None:
             await _answer(handler, stream)
     except (trio.BrokenResourceError, trio.ClosedResourceError):
         pass  # it went away
-    except Exception:
-        log.exception("a request on the control socket failed in an unforeseen way")
+    except Exception as error:
+        say(error, "the control socket")
 
 
 async def _answer(handler: Handler, stream: trio.SocketStream) -> None:
@@ -114,8 +111,8 @@ async def _outcome(handler: Handler, line: bytes, report: Report) -> Done | Fail
             f"The running icloudfs does not understand this one: {error}",
             "Both must be of one version: unmount, and mount again.",
         )
-    except Exception:
-        log.exception("a request on the control socket failed in an unforeseen way")
+    except Exception as error:
+        say(error, "a request on the control socket")
         return Failed(
             "The running icloudfs met an error that was not foreseen.", "Its log tells it."
         )
