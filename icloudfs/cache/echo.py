@@ -19,7 +19,7 @@ from pathlib import Path
 import trio
 from cachetools import TTLCache
 
-from icloudfs.cache.filesystems import answers_from_memory, may_show_another
+from icloudfs.cache.filesystems import answer_from_memory, may_show_another
 from icloudfs.errors import DiskSilent
 
 PREFIX = b".icloudfs-"
@@ -51,8 +51,8 @@ class Echo:
     async def is_ours(self, file: bytes) -> bool:
         """Whether the file at the absolute path is in a directory that the mount serves, or may serve without
         being asked for names. Raises DiskSilent."""
-        directory = directory_of(file)
-        return answers_from_memory(directory) or bool(await self.ours({directory}))
+        directory = {directory_of(file)}
+        return bool(answer_from_memory(directory) or await self.ours(directory))
 
     async def ours(self, directories: Collection[bytes]) -> set[bytes]:
         """Those of the directories, absolute, that the mount serves.
@@ -60,10 +60,8 @@ class Echo:
         Raises DiskSilent if one does not answer: then it is not known.
         """
         answers = {each: self._known.get(each) for each in directories}
-        asked = [
-            each for each, is_ours in answers.items() if is_ours is None and may_show_another(each)
-        ]
-        if asked:
+        unknown = [each for each, is_ours in answers.items() if is_ours is None]
+        if asked := list(may_show_another(unknown)):
             found = await self._call(asked)
             told = {each: each in found for each in asked}
             answers |= told

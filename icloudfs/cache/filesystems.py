@@ -6,6 +6,7 @@ Told from the kernel's table of mounts alone: to ask the file system itself migh
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from icloudfs.mountinfo import Mounted, mounts
@@ -38,27 +39,35 @@ def is_prompt(fd: int) -> bool:
     return any(mounted.number == number and mounted.type in _PROMPT for mounted in mounts())
 
 
-def may_show_another(path: bytes) -> bool:
-    """Whether what is at the absolute ``path`` may come from another file system, such as our own mount, by
-    way of the one that shows it: mergerfs, bindfs, overlayfs, a server of this very machine."""
-    holder = _holder(path)
-    return holder is None or holder.type not in _ALONE
+def may_show_another(paths: Iterable[bytes]) -> set[bytes]:
+    """Those of the absolute ``paths`` at which what is there may come from another file system, such as our own
+    mount, by way of the one that shows it: mergerfs, bindfs, overlayfs, a server of this very machine."""
+    table = list(mounts())
+    return {path for path in paths if not _shows_itself(_holder(path, table))}
 
 
-def answers_from_memory(path: bytes) -> bool:
-    """Whether what shows the absolute ``path`` need not ask whom it shows for a name: one that is called into
-    it (echo.py) may then be heard by nobody."""
-    holder = _holder(path)
+def answer_from_memory(paths: Iterable[bytes]) -> set[bytes]:
+    """Those of the absolute ``paths`` at which what shows them need not ask whom it shows for a name: one that
+    is called into it (echo.py) may then be heard by nobody."""
+    table = list(mounts())
+    return {path for path in paths if _knows_names(_holder(path, table))}
+
+
+def _shows_itself(holder: Mounted | None) -> bool:
+    return holder is not None and holder.type in _ALONE
+
+
+def _knows_names(holder: Mounted | None) -> bool:
     return holder is not None and (
         holder.type in _FROM_MEMORY or (holder.type == "fuse" and "://" in holder.source)
     )
 
 
-def _holder(path: bytes) -> Mounted | None:
+def _holder(path: bytes, table: Sequence[Mounted]) -> Mounted | None:
     """What is mounted there."""
     place = Path(os.fsdecode(path))
     found = None
-    for mounted in mounts():
+    for mounted in table:
         # Of two at one place the later one is on top.
         if place.is_relative_to(mounted.path) and (
             found is None or len(mounted.path.parts) >= len(found.path.parts)

@@ -26,7 +26,7 @@ from icloudfs.cache.announced import Announced
 from icloudfs.cache.bringing import Arrival, How, check_that_it_can
 from icloudfs.cache.cache import Cache
 from icloudfs.cache.echo import directory_of
-from icloudfs.cache.filesystems import answers_from_memory
+from icloudfs.cache.filesystems import answer_from_memory
 from icloudfs.cache.hashed import Hashed, hashed, recall, remember
 from icloudfs.cache.holding import identity
 from icloudfs.cache.opening import open_file
@@ -199,8 +199,7 @@ class _Import:
         if self._how == "use":
             objections |= {
                 each: f"{shown(each)}: it may be the mounted library that is shown there; --copy takes it"
-                for each in directories - objections.keys()
-                if answers_from_memory(each)
+                for each in answer_from_memory(directories - objections.keys())
             }
         theirs = [seen for seen in page if directory_of(seen.path) not in objections]
         return theirs, sorted(objections.values())
