@@ -15,7 +15,7 @@ import msgspec
 import trio
 
 from icloudfs.apple import SessionStore, clock
-from icloudfs.cache.disk import Disk
+from icloudfs.cache.disk import Disk, nearest
 from icloudfs.config import Settings
 from icloudfs.control import client
 from icloudfs.control.socket import socket_path
@@ -138,7 +138,7 @@ def _cache(settings: Settings) -> Finding:
 
 def _room_at(place: Path) -> tuple[Path, bool, int]:
     """The directory that is there already, whether it can be written, and the bytes that its disk has left."""
-    there = next(parent for parent in (place, *place.parents) if parent.exists())
+    there = nearest(place)
     return there, os.access(there, os.W_OK | os.X_OK), shutil.disk_usage(there).free
 
 

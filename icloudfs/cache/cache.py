@@ -27,7 +27,7 @@ from icloudfs import pathtext
 from icloudfs.aside import aside, keep_going, say
 from icloudfs.cache.adopting import Adopted, Adoption
 from icloudfs.cache.bringing import Arrival, How
-from icloudfs.cache.disk import in_passing
+from icloudfs.cache.disk import in_passing, nearest
 from icloudfs.cache.echo import Echo
 from icloudfs.cache.eviction import Room, bytes_of
 from icloudfs.cache.fetch import Fetch, Rules, Transfer
@@ -93,9 +93,7 @@ def _disk_usage(directory: Path) -> DiskUsage:
     """Of the disk that ``directory`` is on, or would be if it were made: a cache that was deleted is made
     anew when something is to be kept."""
     try:
-        return DiskUsage(*shutil.disk_usage(directory))
-    except FileNotFoundError:
-        return _disk_usage(directory.parent)
+        return DiskUsage(*shutil.disk_usage(nearest(directory)))
     except OSError as error:
         raise CacheUnusable(f"The disk of {directory} cannot be read: {error.strerror}.") from error
 

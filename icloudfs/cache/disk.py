@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import trio
@@ -19,6 +20,14 @@ T = TypeVar("T")
 
 _THREADS = 40
 """At a time, as many as trio gives to everything else together."""
+
+
+def nearest(directory: Path) -> Path:
+    """The directory, or if there is none, the one on the way to it in which the next would have to be made.
+
+    Raises OSError for one that cannot be looked at.
+    """
+    return next(each for each in (directory, *directory.parents) if each.exists())
 
 
 def _nothing_to_undo(_: object) -> None:
