@@ -192,6 +192,18 @@ class Library:
         ]
 
 
+@contextmanager
+def own_library(scratch: Scratch, *, assets: int) -> Iterator[Library]:
+    """Of an iCloud of its own, which may be changed; signed in and listed, with nothing downloaded."""
+    icloud = LocalICloud(scratch, assets=assets)
+    library = Library(icloud, scratch)
+    library.login()
+    library.sync()
+    yield library
+    library.end()
+    icloud.stop()
+
+
 def checksum_of(path: Path) -> str:
     return _xattr(path, _CHECKSUM)
 

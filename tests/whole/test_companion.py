@@ -13,7 +13,7 @@ import pytest
 
 from icloudfs import errors
 from tests.scratch import Scratch
-from tests.whole.library import Library
+from tests.whole.library import Library, own_library
 from tests.whole.local_icloud import LocalICloud
 
 
@@ -72,12 +72,8 @@ def test_sync_stops_at_the_limit_and_says_so(somewhere: Library) -> None:
 @pytest.fixture
 def small(scratch: Scratch) -> Iterator[Library]:
     """An account of its own, to which photos may be added; listed, not mounted."""
-    icloud = LocalICloud(scratch, assets=8)
-    library = Library(icloud, scratch)
-    library.login()
-    library.sync()
-    yield library
-    icloud.stop()
+    with own_library(scratch, assets=8) as library:
+        yield library
 
 
 def test_one_file_that_is_too_large_is_in_no_others_way(small: Library) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.scratch import Scratch, wait_until
-from tests.whole.library import Library
+from tests.whole.library import Library, own_library
 from tests.whole.local_icloud import LocalICloud
 
 
@@ -53,13 +53,8 @@ def manager(scratch: Scratch) -> Iterator[Manager]:
 @pytest.fixture
 def home(scratch: Scratch) -> Iterator[Library]:
     """With an iCloud of its own, whose sessions may be ended."""
-    icloud = LocalICloud(scratch, assets=30)
-    library = Library(icloud, scratch)
-    library.login()
-    library.sync()
-    yield library
-    library.end()
-    icloud.stop()
+    with own_library(scratch, assets=30) as library:
+        yield library
 
 
 def test_what_systemd_hears(library: Library, manager: Manager) -> None:
